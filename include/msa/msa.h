@@ -1,0 +1,358 @@
+// msa.h: the whole public interface of libmsa.
+//
+//   auto model  = msa::Model::open("models/MSA-4B");
+//   auto bank   = msa::Bank::open_or_create("memory", *model);
+//   auto source = msa::open_documents({"notes/"});
+//   msa::encode(*model, *bank, **source);
+//   auto engine = msa::Engine::create(*model, *bank);
+//   auto answer = engine->ask("Who designed the bridge?");
+//   puts(answer->text.c_str());
+//
+// Every call that can fail returns a Result (msa/result.h); no exception leaves the library. Model,
+// Bank and Engine are cheap handles: a copy refers to the same thing. Text is UTF-8 everywhere.
+//
+// The method is Memory Sparse Attention (arXiv 2603.23516); docs/method.md explains it.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "msa/document.h"  // Document, DocumentSource, open_documents
+#include "msa/result.h"
+
+namespace msa {
+
+// The library's version, for example "0.1.0".
+MSA_API std::string_view version();
+
+// ---------------------------------------------------------------------------------------------
+// Model
+// ---------------------------------------------------------------------------------------------
+
+enum class Precision {
+  automatic,  // float32 for a float32 checkpoint, else bf16
+  f32,
+  bf16,
+};
+
+// How a question is compared with a chunk (paper section 3.2): `automatic` follows config.json
+// (cosine only when aux_loss_method is exactly INFONCE).
+enum class Similarity { automatic, cosine, dot };
+
+enum class Severity { debug, info, warning, error };
+using LogSink = std::function<void(Severity, std::string_view)>;
+
+struct ModelOptions {
+  Precision precision = Precision::automatic;
+  Similarity similarity = Similarity::automatic;
+  int threads = 0;    // 0: one per core this process may run on
+  uint64_t seed = 0;  // for sampling; the same seed, build and threads give the same output
+  LogSink log;        // may be called from any thread; empty: silent
+};
+
+struct ModelInfo {
+  std::filesystem::path path;
+  size_t layers = 0, query_heads = 0, kv_heads = 0, head_dim = 0, hidden = 0, feed_forward = 0;
+  size_t vocabulary = 0, max_positions = 0;
+  std::vector<int> router_layers;
+  size_t chunk_size = 0;  // tokens averaged into one pooled key (P)
+  size_t top_k = 0;       // documents attended to per router layer (k)
+  std::string similarity, head_reduce, query_reduce, chunk_reduce;
+  bool decoupled_router = false, tied_embeddings = false;
+  std::string file_dtype, precision;  // of the checkpoint, of the computation
+  uint64_t parameters = 0;
+  uint64_t weight_bytes = 0;     // in memory, packed
+  uint64_t chunk_bytes = 0;      // bank bytes per chunk, all router layers
+  std::string fingerprint;       // of config and weights, hexadecimal
+  std::string note;              // config.json's "msa_cpp_note"; `msa model init` says "random weights"
+  bool random_weights = false;   // the checkpoint says that nothing was trained
+  std::string backend;           // for example "cpu: AVX3, 2 threads"
+};
+
+// An open checkpoint. Handles may be used from many threads.
+class MSA_API Model {
+ public:
+  // Opens a Hugging Face folder: config.json, model.safetensors (or shards and their index),
+  // tokenizer.json, generation_config.json (optional). Everything is checked.
+  static Result<Model> open(const std::filesystem::path& folder, const ModelOptions& options = {});
+
+  ModelInfo info() const;
+  std::vector<int32_t> tokenize(std::string_view text) const;
+  std::string detokenize(std::span<const int32_t> tokens) const;
+
+  struct Impl;
+  explicit Model(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+// A tokenizer without its model: `file` is a tokenizer.json.
+class MSA_API TextTokenizer {
+ public:
+  static Result<TextTokenizer> open(const std::filesystem::path& file);
+  std::vector<int32_t> tokenize(std::string_view text) const;
+  std::string detokenize(std::span<const int32_t> tokens) const;
+  size_t vocabulary_size() const;
+
+  struct Impl;
+  explicit TextTokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+// The shape of a checkpoint to be made.
+struct ModelShape {
+  std::string name = "custom";
+  size_t layers = 0, hidden = 0, feed_forward = 0, query_heads = 0, kv_heads = 0, head_dim = 0;
+  size_t vocabulary = 0;  // 0: the tokenizer's, rounded up to a multiple of 64
+  size_t chunk_size = 64, top_k = 16;
+  double rope_theta = 5e6;
+  bool tied_embeddings = true, decoupled_router = true;
+  std::vector<int> router_layers;  // empty: the upper half
+  Precision precision = Precision::bf16;
+};
+// "tiny", "0.6b", "1.7b", "4b" (MSA-4B's shape).
+MSA_API std::vector<ModelShape> known_shapes();
+// Writes a checkpoint with random weights (normal, standard deviation 0.02, residual outputs scaled
+// by 1/sqrt(2L)) and a copy of `tokenizer_file` into `folder`, which must not hold one already.
+MSA_API Result<void> init_model(const std::filesystem::path& folder, const ModelShape& shape,
+                        const std::filesystem::path& tokenizer_file, uint64_t seed);
+
+// ---------------------------------------------------------------------------------------------
+// Bank: the memory on disk
+// ---------------------------------------------------------------------------------------------
+
+struct BankInfo {
+  std::filesystem::path path;
+  uint64_t documents = 0, chunks = 0, tokens = 0, segments = 0;
+  uint64_t key_bytes = 0, content_bytes = 0;  // routing keys; pooled keys and values
+  uint64_t text_bytes = 0, disk_bytes = 0;
+  std::vector<int> router_layers;
+  size_t kv_heads = 0, head_dim = 0, chunk_size = 0;
+  std::string dtype, similarity, model_fingerprint, tokenizer_fingerprint;
+};
+
+struct StoredDocument {
+  uint32_t number = 0;
+  std::string id, title, source, text;  // text: as given, without the title
+  uint64_t char_begin = 0, char_end = 0;
+  uint64_t tokens = 0, chunks = 0;
+};
+
+struct VerifyReport {
+  uint64_t segments = 0, documents = 0, bytes = 0;
+  std::vector<std::string> problems;  // empty: everything is as it was written
+};
+
+// A folder of encoded documents (docs/memory-bank.md).
+class MSA_API Bank {
+ public:
+  // Opens for reading; works without a model.
+  static Result<Bank> open(const std::filesystem::path& folder);
+  // Opens for encoding with `model`, or makes a new one. A bank that another model made is a
+  // `mismatch` error.
+  static Result<Bank> open_or_create(const std::filesystem::path& folder, const Model& model);
+
+  BankInfo info() const;
+  // Up to `limit` documents with numbers of at least `first`, without their texts.
+  Result<std::vector<StoredDocument>> list(uint32_t first, size_t limit) const;
+  Result<StoredDocument> document(uint32_t number) const;
+  Result<StoredDocument> document_by_id(std::string_view id) const;
+  // Reads everything back and compares checksums; `progress(done bytes, all bytes)`.
+  Result<VerifyReport> verify(std::function<void(uint64_t, uint64_t)> progress = {}) const;
+
+  struct Impl;
+  explicit Bank(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  Impl& impl() const { return *impl_; }
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+// ---------------------------------------------------------------------------------------------
+// Encoding
+// ---------------------------------------------------------------------------------------------
+
+struct EncodeOptions {
+  size_t passage_tokens = 512;    // longer texts are split at paragraph, then sentence borders
+  size_t batch_tokens = 2048;     // tokens encoded together
+  uint64_t segment_bytes = 128u << 20;  // commit after so much
+  std::function<void(const DocumentProblem&)> on_problem;
+};
+
+struct EncodeProgress {
+  DocumentCounts input;
+  uint64_t documents = 0, passages = 0, tokens = 0, chunks = 0;  // encoded by this call
+  uint64_t already_there = 0;                                    // passages skipped
+  double seconds = 0, tokens_per_second = 0;
+  std::optional<double> seconds_left;
+};
+
+struct EncodeReport : EncodeProgress {
+  bool stopped = false;  // by the stop token; what was encoded is committed
+  uint64_t rejected = 0; // documents the encoder or bank would not take (reported through on_problem)
+};
+
+// Encodes every document of `source` into `bank`. A document that is there already (same id, same
+// text) is passed over, so a stopped run is resumed by running it again. On a stop request the
+// documents encoded so far are committed.
+MSA_API Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& source,
+                            const EncodeOptions& options = {},
+                            std::function<void(const EncodeProgress&)> progress = {},
+                            std::stop_token stop = {});
+
+// ---------------------------------------------------------------------------------------------
+// Routing and answering
+// ---------------------------------------------------------------------------------------------
+
+struct RoutedDocument {
+  uint32_t number = 0;
+  std::string id;
+  float score = 0;
+};
+struct LayerRouting {
+  int layer = 0;
+  std::vector<RoutedDocument> documents;  // best first
+};
+struct Routing {
+  std::vector<LayerRouting> layers;
+  // Over all router layers: by the number of layers that chose the document, then by mean score over
+  // those layers, then by number. `score` is the share of layers plus, as a tie-break, the mean
+  // score squeezed below one layer's worth.
+  std::vector<RoutedDocument> ranking;
+};
+
+enum class Retrieval {
+  interleave,  // the model writes the numbers of the documents it wants (the published method)
+  router,      // the best-routed documents are handed to it without asking
+};
+
+struct AskOptions {
+  size_t top_k = 0;  // documents per router layer; 0: the model's
+  Retrieval retrieval = Retrieval::interleave;
+  bool constrain_numbers = true;  // generated numbers only of documents that were routed to
+  size_t router_documents = 4;    // Retrieval::router: how many texts are handed over
+  bool original_text = true;      // hand over the documents' text; false: answer from the memory alone
+  size_t max_rounds = 8;
+  size_t max_retrieval_characters = 1000;  // per round
+  size_t max_tokens = 2048;                // prompt not counted; all rounds and the answer
+  float temperature = 0;                   // 0: greedy
+  float top_p = 0.9f;                      // 0 < top_p <= 1; used when temperature > 0
+  std::optional<uint64_t> seed;            // default: the model's
+};
+
+struct Citation {
+  uint32_t number = 0;
+  std::string id, title, source, text;
+  uint64_t char_begin = 0, char_end = 0;
+};
+
+struct Round {
+  std::string generated;          // what the model wrote, or empty
+  std::vector<uint32_t> numbers;  // the new documents it brought, ascending
+  Routing routing;                // what this round's routing found
+};
+
+struct Timing {
+  double encode_question_ms = 0;  // prompt processing without routing, all rounds
+  double route_ms = 0;            // routing and fetching winners, all rounds
+  double first_token_ms = 0;      // from the call to the first generated token
+  double generate_ms = 0, total_ms = 0;
+  double tokens_per_second = 0;   // generated tokens over generate_ms
+};
+
+struct Usage {
+  uint64_t prompt_tokens = 0, completion_tokens = 0;
+};
+
+struct Answer {
+  std::string text;
+  std::vector<Round> rounds;
+  std::vector<Citation> citations;  // documents whose text was handed over, in the order it was
+  Routing routing;                  // of the first round
+  Timing timing;
+  Usage usage;
+  std::string finish;  // "stop", "length" or "cancelled"
+};
+
+// What the model writes, as it writes it.
+struct TokenEvent {
+  enum class Kind {
+    retrieval,  // document numbers, before the answer
+    documents,  // texts were handed over; `numbers` says which
+    answer,     // a piece of the answer
+  } kind = Kind::answer;
+  std::string_view text;
+  std::span<const uint32_t> numbers;
+};
+// Return false to stop.
+using TokenCallback = std::function<bool(const TokenEvent&)>;
+
+// A model with a memory. Each call runs alone; calls from several threads take turns.
+class MSA_API Engine {
+ public:
+  // A bank that was made with another model is a `mismatch` error.
+  static Result<Engine> create(const Model& model, const Bank& bank);
+
+  Result<Routing> route(std::string_view question, size_t top_k = 0) const;
+  Result<Answer> ask(std::string_view question, const AskOptions& options = {},
+                     const TokenCallback& on_token = {}, std::stop_token stop = {}) const;
+
+  struct Impl;
+  explicit Engine(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+// ---------------------------------------------------------------------------------------------
+// Benchmarks
+// ---------------------------------------------------------------------------------------------
+
+// One measurement and the limit it is a share of, both from the same run.
+struct BenchFigure {
+  std::string name;   // "encode"
+  std::string unit;   // "tokens/s"
+  double value = 0;
+  std::string limit_name;  // "bf16 matrix product rate of the model's shapes"
+  double limit = 0;        // in `unit`
+  double share = 0;        // value / limit; 0 where there is no limit
+  std::string note;
+};
+struct BenchReport {
+  std::string machine;  // processor, cores, instruction set, memory
+  std::string model;    // shape and precision
+  std::vector<BenchFigure> figures;
+  uint64_t peak_resident_bytes = 0;
+};
+struct BenchOptions {
+  bool encode = true, generate = true, route = true;
+  size_t encode_tokens = 8192;     // in documents of 256
+  size_t generate_tokens = 64;
+  size_t route_chunks = 200'000;   // of MSA-4B's shape
+  size_t route_tokens = 40;
+  uint64_t seed = 1;
+};
+// Measures on synthetic documents, questions and keys. `progress` gets each figure as it is known.
+MSA_API Result<BenchReport> benchmark(const Model& model, const BenchOptions& options = {},
+                              std::function<void(const BenchFigure&)> progress = {},
+                              std::stop_token stop = {});
+// Routing alone needs no model.
+MSA_API Result<BenchReport> benchmark_routing(const BenchOptions& options = {}, int threads = 0,
+                                      std::function<void(const BenchFigure&)> progress = {},
+                                      std::stop_token stop = {});
+
+}  // namespace msa

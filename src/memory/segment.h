@@ -1,0 +1,60 @@
+// Segments: immutable, aligned, checksummed arrays on disk (docs/memory-bank.md gives every byte).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/files.h"
+#include "base/mat_view.h"
+#include "memory/snapshot.h"
+#include "msa/result.h"
+
+namespace msa {
+
+// What every segment of one bank has in common.
+struct SegmentShape {
+  std::vector<int> router_layers;  // ascending
+  size_t kv_width = 0;             // G*D
+  DType dtype = DType::bf16;       // f32 or bf16
+
+  size_t bytes_per_chunk() const;  // 3 * G*D values per router layer
+};
+
+// The rows of one layer to be written, in pieces that follow each other.
+struct SegmentPiece {
+  ConstAnyMat keys;     // [c, G*D], dense
+  ConstAnyMat content;  // [c, 2*G*D], dense
+};
+
+struct WrittenSegment {
+  uint64_t chunks = 0, bytes = 0, checksum = 0;
+};
+
+// Writes a segment file atomically. pieces[layer] lists that layer's rows; all layers have the same
+// number of rows in all. `number` is stored in the header, so that a swapped file is found out.
+Result<WrittenSegment> write_segment(const std::filesystem::path& file, uint64_t number,
+                                     const SegmentShape& shape,
+                                     const std::vector<std::vector<SegmentPiece>>& pieces);
+
+// A mapped segment. Opening checks the header against shape, number and file size, not the arrays.
+class Segment {
+ public:
+  static Result<Segment> open(const std::filesystem::path& file, uint64_t number,
+                              const SegmentShape& shape);
+  uint64_t chunks() const { return chunks_; }
+  uint64_t bytes() const { return file_.bytes().size(); }
+  const std::vector<SegmentLayer>& layers() const { return layers_; }  // valid while *this lives
+  // Reads everything and compares every checksum; an error names file, layer and array.
+  Result<void> verify(const std::function<void(uint64_t bytes)>& progress) const;
+
+ private:
+  MappedFile file_;
+  uint64_t chunks_ = 0;
+  std::vector<SegmentLayer> layers_;
+};
+
+}  // namespace msa

@@ -1,0 +1,33 @@
+// A consistent, read-only view of a memory: what routing scans and what attention reads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/mat_view.h"
+#include "kernels/route.h"
+
+namespace msa {
+
+// One segment's arrays of one router layer.
+struct SegmentLayer {
+  ConstAnyMat keys;     // [C, G*D]: routing keys
+  ConstAnyMat content;  // [C, 2*G*D]: pooled key, then pooled value
+};
+
+struct SegmentView {
+  std::vector<SegmentLayer> layers;      // one per router layer, ascending
+  std::vector<DocumentSpan> documents;   // live documents, ascending
+};
+
+// Everything a query sees. Immutable; `keep_alive` owns what the views look at.
+struct Snapshot {
+  std::vector<int> router_layers;
+  std::vector<SegmentView> segments;
+  std::shared_ptr<const void> keep_alive;
+  uint64_t documents = 0, chunks = 0;  // live
+};
+
+}  // namespace msa

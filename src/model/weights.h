@@ -1,0 +1,54 @@
+// A checkpoint's tensors, packed for a backend.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/mat_view.h"
+#include "base/runtime.h"
+#include "checkpoint/checkpoint.h"
+#include "kernels/backend.h"
+#include "msa/result.h"
+
+namespace msa {
+
+struct LayerWeights {
+  std::vector<float> input_norm, post_attention_norm;  // [d]
+  std::vector<float> q_norm, k_norm;                   // [D]
+  // One product for all that reads the normalised input: q [H*D], k [G*D], v [G*D], and in router
+  // layers with a decoupled router also router_k [G*D]. router_q [H*D] is apart: only questions
+  // need it.
+  std::unique_ptr<PackedMatrix> qkv;
+  std::unique_ptr<PackedMatrix> kv;  // k, v, router_k alone, in the last router layer: encoding a
+                                     // document needs no more of that layer. Else empty.
+  std::unique_ptr<PackedMatrix> router_q;  // router layers with a decoupled router, else empty
+  std::unique_ptr<PackedMatrix> output;    // o_proj
+  std::unique_ptr<PackedMatrix> gate_up;   // gate_proj, then up_proj
+  std::unique_ptr<PackedMatrix> down;
+  bool routes = false;
+};
+
+// Immutable; shared by encoder and decoder. Keeps the checkpoint mapped: the embedding table is read
+// from it.
+struct Weights {
+  std::shared_ptr<const Checkpoint> checkpoint;
+  DType compute = DType::f32;  // activations and packed weights: f32 or bf16
+  bool cosine = true;          // similarity used for routing
+  ConstAnyMat embeddings;      // [vocabulary, d], looks into the checkpoint
+  std::vector<LayerWeights> layers;
+  std::vector<float> final_norm;       // [d]
+  std::unique_ptr<PackedMatrix> head;  // [vocabulary, d], from the embeddings where they are tied
+  RotaryTable rotary;
+
+  const ModelConfig& config() const { return checkpoint->config(); }
+  uint64_t packed_bytes() const;
+};
+
+// Reads, checks (NaN and infinity are errors that name the tensor) and packs everything.
+// `similarity`: cosine if true.
+Result<std::shared_ptr<const Weights>> load_weights(const Runtime& runtime, Backend& backend,
+                                                    std::shared_ptr<const Checkpoint> checkpoint,
+                                                    DType compute, bool cosine);
+
+}  // namespace msa
