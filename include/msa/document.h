@@ -29,10 +29,10 @@ struct DocumentProblem {
 };
 
 struct DocumentCounts {
-  uint64_t files = 0, documents = 0;       // read so far
-  uint64_t empty = 0;                      // documents without text, left out
-  uint64_t bad = 0;                        // records or files that could not be read, left out
-  uint64_t replaced_utf8 = 0;              // invalid sequences replaced by U+FFFD
+  uint64_t files = 0, documents = 0;         // read so far
+  uint64_t empty = 0;                        // documents without text, left out
+  uint64_t bad = 0;                          // records or files that could not be read, left out
+  uint64_t replaced_utf8 = 0;                // invalid sequences replaced by U+FFFD
   uint64_t bytes_read = 0, bytes_total = 0;  // of the input files as stored; total 0: unknown
 };
 
@@ -52,9 +52,9 @@ struct ReaderOptions {
 
 // Opens files, folders (read recursively, in name order) and "-" (standard input: JSON Lines if it
 // begins with '{', else text). By ending: .txt, .md (first heading is the title), .jsonl (records
-// {"id","title","text"}, optionally "source"), .json (one such record or an array of them), each also
-// .gz or .zst. A path that does not exist is an error; a file of another kind given by name is one
-// too, inside a folder it is passed over.
+// {"id","title","text"}, optionally "source"), .json (one such record or an array of them), each
+// also .gz or .zst. A path that does not exist is an error; a file of another kind given by name is
+// one too, inside a folder it is passed over.
 MSA_API Result<std::unique_ptr<DocumentSource>> open_documents(
     const std::vector<std::filesystem::path>& paths, const ReaderOptions& options = {});
 

@@ -71,12 +71,12 @@ struct ModelInfo {
   bool decoupled_router = false, tied_embeddings = false;
   std::string file_dtype, precision;  // of the checkpoint, of the computation
   uint64_t parameters = 0;
-  uint64_t weight_bytes = 0;     // in memory, packed
-  uint64_t chunk_bytes = 0;      // bank bytes per chunk, all router layers
-  std::string fingerprint;       // of config and weights, hexadecimal
-  std::string note;              // config.json's "msa_cpp_note"; `msa model init` says "random weights"
-  bool random_weights = false;   // the checkpoint says that nothing was trained
-  std::string backend;           // for example "cpu: AVX3, 2 threads"
+  uint64_t weight_bytes = 0;  // in memory, packed
+  uint64_t chunk_bytes = 0;   // bank bytes per chunk, all router layers
+  std::string fingerprint;    // of config and weights, hexadecimal
+  std::string note;  // config.json's "msa_cpp_note"; `msa model init` says "random weights"
+  bool random_weights = false;  // the checkpoint says that nothing was trained
+  std::string backend;          // for example "cpu: AVX3, 2 threads"
 };
 
 // An open checkpoint. Handles may be used from many threads.
@@ -129,7 +129,7 @@ MSA_API std::vector<ModelShape> known_shapes();
 // Writes a checkpoint with random weights (normal, standard deviation 0.02, residual outputs scaled
 // by 1/sqrt(2L)) and a copy of `tokenizer_file` into `folder`, which must not hold one already.
 MSA_API Result<void> init_model(const std::filesystem::path& folder, const ModelShape& shape,
-                        const std::filesystem::path& tokenizer_file, uint64_t seed);
+                                const std::filesystem::path& tokenizer_file, uint64_t seed);
 
 // ---------------------------------------------------------------------------------------------
 // Bank: the memory on disk
@@ -187,8 +187,8 @@ class MSA_API Bank {
 // ---------------------------------------------------------------------------------------------
 
 struct EncodeOptions {
-  size_t passage_tokens = 512;    // longer texts are split at paragraph, then sentence borders
-  size_t batch_tokens = 2048;     // tokens encoded together
+  size_t passage_tokens = 512;  // longer texts are split at paragraph, then sentence borders
+  size_t batch_tokens = 2048;   // tokens encoded together
   uint64_t segment_bytes = 128u << 20;  // commit after so much
   std::function<void(const DocumentProblem&)> on_problem;
 };
@@ -203,16 +203,17 @@ struct EncodeProgress {
 
 struct EncodeReport : EncodeProgress {
   bool stopped = false;  // by the stop token; what was encoded is committed
-  uint64_t rejected = 0; // documents the encoder or bank would not take (reported through on_problem)
+  uint64_t rejected =
+      0;  // documents the encoder or bank would not take (reported through on_problem)
 };
 
 // Encodes every document of `source` into `bank`. A document that is there already (same id, same
 // text) is passed over, so a stopped run is resumed by running it again. On a stop request the
 // documents encoded so far are committed.
 MSA_API Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& source,
-                            const EncodeOptions& options = {},
-                            std::function<void(const EncodeProgress&)> progress = {},
-                            std::stop_token stop = {});
+                                    const EncodeOptions& options = {},
+                                    std::function<void(const EncodeProgress&)> progress = {},
+                                    std::stop_token stop = {});
 
 // ---------------------------------------------------------------------------------------------
 // Routing and answering
@@ -229,9 +230,9 @@ struct LayerRouting {
 };
 struct Routing {
   std::vector<LayerRouting> layers;
-  // Over all router layers: by the number of layers that chose the document, then by mean score over
-  // those layers, then by number. `score` is the share of layers plus, as a tie-break, the mean
-  // score squeezed below one layer's worth.
+  // Over all router layers: by the number of layers that chose the document, then by mean score
+  // over those layers, then by number. `score` is the share of layers plus, as a tie-break, the
+  // mean score squeezed below one layer's worth.
   std::vector<RoutedDocument> ranking;
 };
 
@@ -245,7 +246,7 @@ struct AskOptions {
   Retrieval retrieval = Retrieval::interleave;
   bool constrain_numbers = true;  // generated numbers only of documents that were routed to
   size_t router_documents = 4;    // Retrieval::router: how many texts are handed over
-  bool original_text = true;      // hand over the documents' text; false: answer from the memory alone
+  bool original_text = true;  // hand over the documents' text; false: answer from the memory alone
   size_t max_rounds = 8;
   size_t max_retrieval_characters = 1000;  // per round
   size_t max_tokens = 2048;                // prompt not counted; all rounds and the answer
@@ -271,7 +272,7 @@ struct Timing {
   double route_ms = 0;            // routing and fetching winners, all rounds
   double first_token_ms = 0;      // from the call to the first generated token
   double generate_ms = 0, total_ms = 0;
-  double tokens_per_second = 0;   // generated tokens over generate_ms
+  double tokens_per_second = 0;  // generated tokens over generate_ms
 };
 
 struct Usage {
@@ -324,8 +325,8 @@ class MSA_API Engine {
 
 // One measurement and the limit it is a share of, both from the same run.
 struct BenchFigure {
-  std::string name;   // "encode"
-  std::string unit;   // "tokens/s"
+  std::string name;  // "encode"
+  std::string unit;  // "tokens/s"
   double value = 0;
   std::string limit_name;  // "bf16 matrix product rate of the model's shapes"
   double limit = 0;        // in `unit`
@@ -340,19 +341,19 @@ struct BenchReport {
 };
 struct BenchOptions {
   bool encode = true, generate = true, route = true;
-  size_t encode_tokens = 8192;     // in documents of 256
+  size_t encode_tokens = 8192;  // in documents of 256
   size_t generate_tokens = 64;
-  size_t route_chunks = 200'000;   // of MSA-4B's shape
+  size_t route_chunks = 200'000;  // of MSA-4B's shape
   size_t route_tokens = 40;
   uint64_t seed = 1;
 };
 // Measures on synthetic documents, questions and keys. `progress` gets each figure as it is known.
 MSA_API Result<BenchReport> benchmark(const Model& model, const BenchOptions& options = {},
-                              std::function<void(const BenchFigure&)> progress = {},
-                              std::stop_token stop = {});
-// Routing alone needs no model.
-MSA_API Result<BenchReport> benchmark_routing(const BenchOptions& options = {}, int threads = 0,
                                       std::function<void(const BenchFigure&)> progress = {},
                                       std::stop_token stop = {});
+// Routing alone needs no model.
+MSA_API Result<BenchReport> benchmark_routing(const BenchOptions& options = {}, int threads = 0,
+                                              std::function<void(const BenchFigure&)> progress = {},
+                                              std::stop_token stop = {});
 
 }  // namespace msa

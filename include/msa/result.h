@@ -52,10 +52,10 @@ class [[nodiscard]] Result {
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
   // Lets `return std::make_unique<Derived>()` stand for a Result<std::unique_ptr<Base>>.
   template <class U>
-    requires(std::is_convertible_v<U &&, T> && !std::is_same_v<std::remove_cvref_t<U>, T> &&
-             !std::is_same_v<std::remove_cvref_t<U>, Error> &&
-             !std::is_same_v<std::remove_cvref_t<U>, Result>)
-  Result(U&& value) : state_(std::in_place_index<0>, std::forward<U>(value)) {}
+  requires(std::is_convertible_v<U&&, T> && !std::is_same_v<std::remove_cvref_t<U>, T> &&
+           !std::is_same_v<std::remove_cvref_t<U>, Error> &&
+           !std::is_same_v<std::remove_cvref_t<U>, Result>) Result(U&& value)
+      : state_(std::in_place_index<0>, std::forward<U>(value)) {}
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -98,16 +98,16 @@ class [[nodiscard]] Result<void> {
 #define MSA_CONCAT(a, b) MSA_CONCAT_INNER(a, b)
 
 // MSA_TRY(expression): returns the expression's error from the enclosing function, if it has one.
-#define MSA_TRY(...)                                                  \
-  do {                                                                \
-    if (auto msa_try_result = (__VA_ARGS__); !msa_try_result)         \
-      return std::move(msa_try_result).error();                       \
+#define MSA_TRY(...)                                          \
+  do {                                                        \
+    if (auto msa_try_result = (__VA_ARGS__); !msa_try_result) \
+      return std::move(msa_try_result).error();               \
   } while (false)
 
 // MSA_ASSIGN(auto x, expression): x becomes the expression's value, or its error is returned.
 #define MSA_ASSIGN(declaration, ...) \
   MSA_ASSIGN_INNER(MSA_CONCAT(msa_assign_, __LINE__), declaration, __VA_ARGS__)
-#define MSA_ASSIGN_INNER(name, declaration, ...)    \
-  auto name = (__VA_ARGS__);                        \
-  if (!name) return std::move(name).error();        \
+#define MSA_ASSIGN_INNER(name, declaration, ...) \
+  auto name = (__VA_ARGS__);                     \
+  if (!name) return std::move(name).error();     \
   declaration = std::move(name).value()

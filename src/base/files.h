@@ -52,10 +52,10 @@ class AtomicFileWriter {
   AtomicFileWriter& operator=(AtomicFileWriter&&) noexcept;
   ~AtomicFileWriter();
 
-  Result<void> write(std::span<const std::byte> bytes);  // appends
+  Result<void> write(std::span<const std::byte> bytes);                      // appends
   Result<void> write_at(uint64_t offset, std::span<const std::byte> bytes);  // overwrites
-  Result<void> pad_to(size_t alignment);                 // appends zeros up to a multiple
-  uint64_t size() const;                                 // bytes appended so far
+  Result<void> pad_to(size_t alignment);  // appends zeros up to a multiple
+  uint64_t size() const;                  // bytes appended so far
   Result<void> commit();
 
  private:

@@ -33,8 +33,7 @@ struct f16 {
   float to_float() const {
     const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
     const uint32_t exponent = (bits >> 10) & 0x1fu, mantissa = bits & 0x3ffu;
-    if (exponent == 0x1f)
-      return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
+    if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
     if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24
       const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
       return sign ? -magnitude : magnitude;
@@ -69,22 +68,33 @@ constexpr std::string_view name_of(DType dtype) {
 template <class T>
 constexpr DType dtype_of() {
   using U = std::remove_const_t<T>;
-  if constexpr (std::is_same_v<U, float>) return DType::f32;
-  else if constexpr (std::is_same_v<U, bf16>) return DType::bf16;
-  else if constexpr (std::is_same_v<U, f16>) return DType::f16;
+  if constexpr (std::is_same_v<U, float>)
+    return DType::f32;
+  else if constexpr (std::is_same_v<U, bf16>)
+    return DType::bf16;
+  else if constexpr (std::is_same_v<U, f16>)
+    return DType::f16;
   else {
     static_assert(std::is_same_v<U, int64_t>, "no DType for this element type");
     return DType::i64;
   }
 }
 
-inline float to_float(float value) { return value; }
-inline float to_float(bf16 value) { return value.to_float(); }
-inline float to_float(f16 value) { return value.to_float(); }
+inline float to_float(float value) {
+  return value;
+}
+inline float to_float(bf16 value) {
+  return value.to_float();
+}
+inline float to_float(f16 value) {
+  return value.to_float();
+}
 template <class T>
 T from_float(float value) {
-  if constexpr (std::is_same_v<T, float>) return value;
-  else return T::from_float(value);
+  if constexpr (std::is_same_v<T, float>)
+    return value;
+  else
+    return T::from_float(value);
 }
 
 // A [rows, cols] matrix of T.
@@ -100,7 +110,9 @@ struct MatView {
     assert(stride >= cols);
   }
 
-  std::span<T> row(size_t r) const { return assert(r < rows), std::span<T>(data + r * stride, cols); }
+  std::span<T> row(size_t r) const {
+    return assert(r < rows), std::span<T>(data + r * stride, cols);
+  }
   // Rows [first, first + count).
   MatView slice_rows(size_t first, size_t count) const {
     assert(first + count <= rows);
@@ -112,9 +124,7 @@ struct MatView {
     return {data + first, rows, count, stride};
   }
   bool dense() const { return stride == cols; }
-  operator MatView<const T>() const
-    requires(!std::is_const_v<T>)
-  {
+  operator MatView<const T>() const requires(!std::is_const_v<T>) {
     return {data, rows, cols, stride};
   }
 };
@@ -135,8 +145,7 @@ struct BasicAnyMat {
     assert(stride >= cols);
   }
   template <class T>
-    requires(std::is_const_v<Byte> || !std::is_const_v<T>)
-  BasicAnyMat(MatView<T> m)
+  requires(std::is_const_v<Byte> || !std::is_const_v<T>) BasicAnyMat(MatView<T> m)
       : data(reinterpret_cast<Byte*>(m.data)),
         dtype(dtype_of<T>()),
         rows(m.rows),
@@ -159,9 +168,7 @@ struct BasicAnyMat {
     return {data + first * size_of(dtype), dtype, rows, count, stride};
   }
   bool dense() const { return stride == cols; }
-  operator BasicAnyMat<const std::byte>() const
-    requires(!std::is_const_v<Byte>)
-  {
+  operator BasicAnyMat<const std::byte>() const requires(!std::is_const_v<Byte>) {
     return {data, dtype, rows, cols, stride};
   }
 };

@@ -27,8 +27,8 @@ class Checkpoint {
  public:
   // Opens `folder` and checks that its tensors are exactly those of the config (a `temperature`
   // scalar in any module is passed over: it matters in training only; lm_head.weight may be there
-  // though embeddings are tied, and is then not used), with the right shapes and of dtype F32, F16 or
-  // BF16. Errors name file and tensor. Does not read the values: check_finite() does.
+  // though embeddings are tied, and is then not used), with the right shapes and of dtype F32, F16
+  // or BF16. Errors name file and tensor. Does not read the values: check_finite() does.
   static Result<Checkpoint> open(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -57,8 +57,8 @@ class Checkpoint {
   DType dtype_ = DType::f32;
 };
 
-// Writes a checkpoint of `config` with random weights into `folder` (made if need be; one that holds
-// a config.json already is refused). Normal(0, 0.02); o_proj and down_proj further scaled by
+// Writes a checkpoint of `config` with random weights into `folder` (made if need be; one that
+// holds a config.json already is refused). Normal(0, 0.02); o_proj and down_proj further scaled by
 // 1/sqrt(2L); norms are ones. `dtype` F32 or BF16. The same seed gives the same bytes.
 Result<void> write_random_checkpoint(const std::filesystem::path& folder, const ModelConfig& config,
                                      DType dtype, uint64_t seed);

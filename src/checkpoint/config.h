@@ -40,11 +40,11 @@ struct MsaConfig {
 };
 
 struct ModelConfig {
-  size_t layers = 0;        // L
-  size_t query_heads = 0;   // H
-  size_t kv_heads = 0;      // G; divides H
-  size_t head_dim = 0;      // D; even
-  size_t hidden = 0;        // d
+  size_t layers = 0;       // L
+  size_t query_heads = 0;  // H
+  size_t kv_heads = 0;     // G; divides H
+  size_t head_dim = 0;     // D; even
+  size_t hidden = 0;       // d
   size_t feed_forward = 0;
   size_t vocabulary = 0;
   size_t max_positions = 0;

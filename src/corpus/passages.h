@@ -16,12 +16,11 @@ struct Passage {
 };
 
 // Cuts `text` (valid UTF-8) into consecutive passages of at most `limit` units each, as
-// `count_units` counts them (tokens, in practice): at blank lines where possible, else at line ends,
-// else after sentences, else between words, else between characters. Neighbouring pieces are joined
-// while they fit. White space between passages belongs to none; a passage is never empty or blank.
-// Together the passages hold every non-blank character of the text, once.
-std::vector<Passage> split_passages(
-    std::string_view text, size_t limit,
-    const std::function<size_t(std::string_view)>& count_units);
+// `count_units` counts them (tokens, in practice): at blank lines where possible, else at line
+// ends, else after sentences, else between words, else between characters. Neighbouring pieces are
+// joined while they fit. White space between passages belongs to none; a passage is never empty or
+// blank. Together the passages hold every non-blank character of the text, once.
+std::vector<Passage> split_passages(std::string_view text, size_t limit,
+                                    const std::function<size_t(std::string_view)>& count_units);
 
 }  // namespace msa

@@ -1,5 +1,5 @@
-// Memory Interleave (paper section 3.4): rounds of routing, document numbers and original text, then
-// the answer, as a state machine over an abstract language model.
+// Memory Interleave (paper section 3.4): rounds of routing, document numbers and original text,
+// then the answer, as a state machine over an abstract language model.
 #pragma once
 
 #include <cstddef>
@@ -20,20 +20,20 @@
 
 namespace msa {
 
-// The model and its memory as the state machine sees them. Implemented by the engine (decoder, router,
-// catalogue, sampler) and, in tests, by a script.
+// The model and its memory as the state machine sees them. Implemented by the engine (decoder,
+// router, catalogue, sampler) and, in tests, by a script.
 class InterleaveModel {
  public:
   virtual ~InterleaveModel() = default;
-  // Stage 2 on the whole prompt so far; routes[t] marks routing tokens. Afterwards routing() tells what
-  // this round's routing found.
+  // Stage 2 on the whole prompt so far; routes[t] marks routing tokens. Afterwards routing() tells
+  // what this round's routing found.
   virtual Result<void> prefill(std::span<const TokenId> tokens,
                                std::span<const uint8_t> routes) = 0;
   virtual Result<Routing> routing() = 0;
   // Appends tokens, causally, not routing.
   virtual Result<void> append(std::span<const TokenId> tokens) = 0;
-  // The next token, sampled from the last logits. `allowed`, where not empty, has vocabulary() entries:
-  // tokens marked 0 are not chosen.
+  // The next token, sampled from the last logits. `allowed`, where not empty, has vocabulary()
+  // entries: tokens marked 0 are not chosen.
   virtual TokenId sample(std::span<const uint8_t> allowed) = 0;
   // The document's text for the model (document_text()); nothing if there is no such number.
   virtual Result<std::optional<Citation>> document(uint32_t number) = 0;
@@ -49,7 +49,8 @@ struct InterleaveResult {
   std::string finish;  // "stop", "length", "cancelled"
 };
 
-// Runs all rounds and the answer. `now_generated` is called after each generated token (for timing).
+// Runs all rounds and the answer. `now_generated` is called after each generated token (for
+// timing).
 Result<InterleaveResult> run_interleave(InterleaveModel& model, std::string_view question,
                                         const AskOptions& options, const TokenCallback& on_token,
                                         std::stop_token stop,

@@ -11,8 +11,9 @@
 
 namespace msa {
 
-// Follows the text a model writes in a retrieval round. Between "[" and "]" only tokens are allowed that
-// keep the digits a prefix of an allowed number, or close it; elsewhere every token is. One per round.
+// Follows the text a model writes in a retrieval round. Between "[" and "]" only tokens are allowed
+// that keep the digits a prefix of an allowed number, or close it; elsewhere every token is. One
+// per round.
 class NumberConstraint {
  public:
   NumberConstraint(const Tokenizer& tokenizer, std::span<const uint32_t> numbers);

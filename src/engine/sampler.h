@@ -10,12 +10,13 @@
 
 namespace msa {
 
-// Greedy at temperature 0 (ties: the lower id); else temperature, then top-p. Deterministic for a seed.
+// Greedy at temperature 0 (ties: the lower id); else temperature, then top-p. Deterministic for a
+// seed.
 class Sampler {
  public:
   Sampler(float temperature, float top_p, uint64_t seed);
-  // `logits` may be overwritten; tokens whose `allowed` entry is 0 are never chosen (empty: all are).
-  // NaN logits are never chosen.
+  // `logits` may be overwritten; tokens whose `allowed` entry is 0 are never chosen (empty: all
+  // are). NaN logits are never chosen.
   TokenId sample(std::span<float> logits, std::span<const uint8_t> allowed);
 
  private:

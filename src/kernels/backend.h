@@ -7,8 +7,8 @@
 //
 // Memory that operations read or write comes from allocate(); on the CPU it is ordinary memory and
 // views may look anywhere. "act" marks activations, whose dtype is the computation's: f32 or bf16,
-// the same in all arguments of a call. Sums are always float32. Shapes that do not fit each other are
-// bugs (assert). Operations may use all of the backend's threads inside; one caller at a time.
+// the same in all arguments of a call. Sums are always float32. Shapes that do not fit each other
+// are bugs (assert). Operations may use all of the backend's threads inside; one caller at a time.
 #pragma once
 
 #include <cstddef>
@@ -77,19 +77,19 @@ class Backend {
   // y act [T, d] = x / sqrt(mean(x^2) + eps) * weight.  x f32 [T, d], weight [d].
   virtual void rms_norm(MatView<const float> x, std::span<const float> weight, float eps,
                         AnyMat y) = 0;
-  // In place on act [T, heads*D]: RMSNorm per head with weight [D], then half-split rotary embedding
-  // at positions[t] (all below table.positions()).
+  // In place on act [T, heads*D]: RMSNorm per head with weight [D], then half-split rotary
+  // embedding at positions[t] (all below table.positions()).
   virtual void norm_rotary(AnyMat x, size_t heads, std::span<const float> weight, float eps,
                            std::span<const int32_t> positions, const RotaryTable& table) = 0;
   // y act [T, F] = silu(gate) * up, gate_up act [T, 2F] holding gate in the first F columns.
   virtual void swiglu(ConstAnyMat gate_up, AnyMat y) = 0;
 
   // --- attention: softmax(q k^T / sqrt(D)) v, query head h reads key/value head h / (H/G) ---
-  // Documents packed one after the other: document i is rows starts[i] .. starts[i+1]-1, each attends
-  // causally within itself.  q, out act [T, H*D]; k, v act [T, G*D].
+  // Documents packed one after the other: document i is rows starts[i] .. starts[i+1]-1, each
+  // attends causally within itself.  q, out act [T, H*D]; k, v act [T, G*D].
   virtual void document_attention(ConstAnyMat q, ConstAnyMat k, ConstAnyMat v,
-                                  std::span<const uint32_t> starts, size_t kv_heads, size_t head_dim,
-                                  AnyMat out) = 0;
+                                  std::span<const uint32_t> starts, size_t kv_heads,
+                                  size_t head_dim, AnyMat out) = 0;
   // The T queries are the last T of S keys: query t sees keys 0 .. S-T+t.
   // q, out act [T, H*D]; k, v act [S, G*D].
   virtual void context_attention(ConstAnyMat q, ConstAnyMat k, ConstAnyMat v, size_t kv_heads,
@@ -97,16 +97,16 @@ class Backend {
 
   // --- chunks ---
   // Means of consecutive runs of P rows within each document (starts as above); the last run may be
-  // shorter. x [T, G*D] f32 or bf16; out [C, G*D] f32 or bf16. `normalise`: each head of the mean is
-  // then divided by its L2 norm (at least 1e-12).
+  // shorter. x [T, G*D] f32 or bf16; out [C, G*D] f32 or bf16. `normalise`: each head of the mean
+  // is then divided by its L2 norm (at least 1e-12).
   virtual void pool_chunks(ConstAnyMat x, std::span<const uint32_t> starts, size_t chunk_size,
                            size_t kv_heads, bool normalise, AnyMat out) = 0;
   // Copies rows, converting between f32 and bf16 where the dtypes differ.
   virtual void copy_rows(ConstAnyMat from, AnyMat to) = 0;
 
   // --- routing ---
-  // The k best documents, best first, fewer if there are fewer. router_q f32 [M, H*D], M >= 1, as the
-  // projection gave it (not yet normalised or scaled). Scratch memory does not grow with C.
+  // The k best documents, best first, fewer if there are fewer. router_q f32 [M, H*D], M >= 1, as
+  // the projection gave it (not yet normalised or scaled). Scratch memory does not grow with C.
   virtual void route(const RouteRule& rule, MatView<const float> router_q,
                      std::span<const KeyBlock> blocks, size_t k, std::vector<RouteHit>& hits) = 0;
 };

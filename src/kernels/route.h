@@ -1,4 +1,5 @@
-// Routing: which documents a question's tokens are closest to (paper section 3.2, equations 2 and 3).
+// Routing: which documents a question's tokens are closest to (paper section 3.2, equations 2 and
+// 3).
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,8 @@ struct RouteRule {
   Heads heads = Heads::mean;
   Tokens tokens = Tokens::max;
   Chunks chunks = Chunks::max;
-  bool cosine = true;  // L2-normalise each query head (keys are stored normalised); else dot/sqrt(D)
+  bool cosine =
+      true;  // L2-normalise each query head (keys are stored normalised); else dot/sqrt(D)
 };
 
 // A document's rows in a block of keys.
@@ -41,8 +43,8 @@ struct KeyBlock {
 struct RouteHit {
   uint32_t number = 0;  // document
   float score = 0;
-  uint32_t block = 0;   // index into the blocks
-  uint32_t span = 0;    // index into that block's documents
+  uint32_t block = 0;  // index into the blocks
+  uint32_t span = 0;   // index into that block's documents
 };
 
 // Whether `a` ranks before `b`: higher score first, equal scores by lower number. NaN ranks last.

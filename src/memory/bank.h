@@ -61,18 +61,19 @@ class BankReader {
   virtual Result<Report> verify(const std::function<void(uint64_t, uint64_t)>& progress) = 0;
 };
 
-// The one writer (an exclusive lock on the folder, across processes; a second is told `busy`). Holds
-// encoded documents until commit() writes them as one segment.
+// The one writer (an exclusive lock on the folder, across processes; a second is told `busy`).
+// Holds encoded documents until commit() writes them as one segment.
 class BankWriter {
  public:
-  // Makes the folder if there is none. An existing bank's manifest must equal `manifest`: a `mismatch`
-  // error says in what it differs.
+  // Makes the folder if there is none. An existing bank's manifest must equal `manifest`: a
+  // `mismatch` error says in what it differs.
   static Result<std::unique_ptr<BankWriter>> open_or_create(const std::filesystem::path& folder,
                                                             const BankManifest& manifest);
   virtual ~BankWriter() = default;
 
   enum class Presence { absent, same, different };
-  // Whether a document with this id is there (committed or pending), with this title and text or others.
+  // Whether a document with this id is there (committed or pending), with this title and text or
+  // others.
   virtual Result<Presence> presence(std::string_view id, std::string_view title,
                                     std::string_view text) = 0;
   // The number the next document gets. It is part of the text that is encoded.

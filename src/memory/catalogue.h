@@ -34,7 +34,8 @@ struct CatalogueTotals {
   uint64_t documents = 0, chunks = 0, tokens = 0, segments = 0, text_bytes = 0;
 };
 
-// One connection; one caller at a time. Readers and one writer may have the file open at once (WAL).
+// One connection; one caller at a time. Readers and one writer may have the file open at once
+// (WAL).
 class Catalogue {
  public:
   enum class Access { read, write };
@@ -56,8 +57,8 @@ class Catalogue {
 
   Result<std::vector<SegmentRecord>> segments() const;
   Result<CatalogueTotals> totals() const;
-  // Calls `visit` for every document in ascending number from `first`, with or without its text, until it
-  // returns false.
+  // Calls `visit` for every document in ascending number from `first`, with or without its text,
+  // until it returns false.
   Result<void> each_document(uint32_t first, bool with_text,
                              const std::function<bool(const DocumentRecord&)>& visit) const;
   Result<std::optional<DocumentRecord>> find(uint32_t number) const;

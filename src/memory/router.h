@@ -39,8 +39,8 @@ class Router : public ContextSource {
   std::vector<LayerChoice> choices_;
 };
 
-// An overall ranking over layers: documents by the number of layers that chose them, then by mean score
-// over those layers, then by number.
+// An overall ranking over layers: documents by the number of layers that chose them, then by mean
+// score over those layers, then by number.
 struct RankedDocument {
   uint32_t number = 0;
   float score = 0;  // share of layers, plus the mean score squeezed below one layer's worth

@@ -18,8 +18,8 @@ struct SegmentLayer {
 };
 
 struct SegmentView {
-  std::vector<SegmentLayer> layers;      // one per router layer, ascending
-  std::vector<DocumentSpan> documents;   // live documents, ascending
+  std::vector<SegmentLayer> layers;     // one per router layer, ascending
+  std::vector<DocumentSpan> documents;  // live documents, ascending
 };
 
 // Everything a query sees. Immutable; `keep_alive` owns what the views look at.

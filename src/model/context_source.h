@@ -18,8 +18,8 @@ struct ContextBlock {
 class ContextSource {
  public:
   virtual ~ContextSource() = default;
-  // The chunks of the k best documents for this layer, in document order. router_q f32 [M, H*D], one
-  // row per routing token, in order. The views live until the next call.
+  // The chunks of the k best documents for this layer, in document order. router_q f32 [M, H*D],
+  // one row per routing token, in order. The views live until the next call.
   virtual Result<std::vector<ContextBlock>> select(int layer, MatView<const float> router_q) = 0;
 };
 

@@ -29,9 +29,9 @@ class Decoder {
 
   // Starts over: prefix, then (in router layers) what `memory` selects, then `tokens`, causally, at
   // positions first_position, first_position+1, … . routes[t] says whether token t routes; with no
-  // routing token or a null `memory` nothing is selected. The logits of the last token are kept; with
-  // `all_logits` those of every token. Errors: the memory's; a token out of the vocabulary; positions
-  // beyond the model's; after an error the decoder must be prefilled again.
+  // routing token or a null `memory` nothing is selected. The logits of the last token are kept;
+  // with `all_logits` those of every token. Errors: the memory's; a token out of the vocabulary;
+  // positions beyond the model's; after an error the decoder must be prefilled again.
   Result<void> prefill(std::span<const int32_t> tokens, std::span<const uint8_t> routes,
                        size_t first_position, ContextSource* memory, bool all_logits = false);
 

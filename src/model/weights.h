@@ -29,8 +29,8 @@ struct LayerWeights {
   bool routes = false;
 };
 
-// Immutable; shared by encoder and decoder. Keeps the checkpoint mapped: the embedding table is read
-// from it.
+// Immutable; shared by encoder and decoder. Keeps the checkpoint mapped: the embedding table is
+// read from it.
 struct Weights {
   std::shared_ptr<const Checkpoint> checkpoint;
   DType compute = DType::f32;  // activations and packed weights: f32 or bf16

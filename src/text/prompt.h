@@ -13,7 +13,8 @@
 
 namespace msa {
 
-// The text of a document as the model sees it: the title, a line break, the text; or the text alone.
+// The text of a document as the model sees it: the title, a line break, the text; or the text
+// alone.
 std::string document_text(std::string_view title, std::string_view text);
 
 // Tokens of `<|im_start|>[n]. x[n]<|im_end|>` for document number n and text x.
@@ -62,12 +63,12 @@ inline constexpr std::string_view kRoundEnd = "<|object_ref_end|>";
 // the one that is missing.
 Result<void> check_prompt_tokens(const Tokenizer& tokenizer);
 
-// Every `[n]` in `text`, in order of appearance, duplicates kept; digit runs that do not fit 32 bits
-// are left out.
+// Every `[n]` in `text`, in order of appearance, duplicates kept; digit runs that do not fit 32
+// bits are left out.
 std::vector<uint32_t> cited_numbers(std::string_view text);
 
-// What stands between kAnswerLead and kImEnd, without surrounding white space; without the lead, the
-// whole of `text` before kImEnd.
+// What stands between kAnswerLead and kImEnd, without surrounding white space; without the lead,
+// the whole of `text` before kImEnd.
 std::string answer_of(std::string_view text);
 
 }  // namespace msa

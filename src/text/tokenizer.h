@@ -31,7 +31,8 @@ class Tokenizer {
   std::vector<TokenId> encode(std::string_view text, bool added_tokens = true) const;
 
   // The text of the tokens. Bytes that are not valid UTF-8 are replaced by U+FFFD; ids outside the
-  // vocabulary are left out. Special tokens are written as their content, unless `special` is false.
+  // vocabulary are left out. Special tokens are written as their content, unless `special` is
+  // false.
   std::string decode(std::span<const TokenId> tokens, bool special = true) const;
 
   // The raw bytes one token stands for (empty for an id outside the vocabulary).
