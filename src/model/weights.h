@@ -16,13 +16,9 @@ namespace msa {
 struct LayerWeights {
   std::vector<float> input_norm, post_attention_norm;  // [d]
   std::vector<float> q_norm, k_norm;                   // [D]
-  // One product for all that reads the normalised input: q [H*D], k [G*D], v [G*D], and in router
-  // layers with a decoupled router also router_k [G*D]. router_q [H*D] is apart: only questions
-  // need it.
-  std::unique_ptr<PackedMatrix> qkv;
-  std::unique_ptr<PackedMatrix> kv;  // k, v, router_k alone, in the last router layer: encoding a
-                                     // document needs no more of that layer. Else empty.
-  std::unique_ptr<PackedMatrix> router_q;  // router layers with a decoupled router, else empty
+  std::unique_ptr<PackedMatrix> qkv;                   // q_proj, k_proj, v_proj: [(H+2G)*D, d]
+  std::unique_ptr<PackedMatrix> router_k;  // router layers with a decoupled router, else empty
+  std::unique_ptr<PackedMatrix> router_q;  // likewise
   std::unique_ptr<PackedMatrix> output;    // o_proj
   std::unique_ptr<PackedMatrix> gate_up;   // gate_proj, then up_proj
   std::unique_ptr<PackedMatrix> down;
@@ -35,11 +31,11 @@ struct Weights {
   std::shared_ptr<const Checkpoint> checkpoint;
   DType compute = DType::f32;  // activations and packed weights: f32 or bf16
   bool cosine = true;          // similarity used for routing
-  ConstAnyMat embeddings;      // [vocabulary, d], looks into the checkpoint
+  ConstAnyMat embeddings;      // [vocabulary, d], looks into the checkpoint, or into the copy
+  AlignedBuffer<std::byte> embedding_copy;  // where the file's bytes are not aligned to the dtype
   std::vector<LayerWeights> layers;
   std::vector<float> final_norm;       // [d]
   std::unique_ptr<PackedMatrix> head;  // [vocabulary, d], from the embeddings where they are tied
-  RotaryTable rotary;
 
   const ModelConfig& config() const { return checkpoint->config(); }
   uint64_t packed_bytes() const;
