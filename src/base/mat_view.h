@@ -104,9 +104,10 @@ struct MatView {
   size_t rows = 0, cols = 0, stride = 0;  // stride in elements, >= cols
 
   MatView() = default;
-  MatView(T* data, size_t rows, size_t cols) : MatView(data, rows, cols, cols) {}
-  MatView(T* data, size_t rows, size_t cols, size_t stride)
-      : data(data), rows(rows), cols(cols), stride(stride) {
+  MatView(T* elements, size_t row_count, size_t col_count)
+      : MatView(elements, row_count, col_count, col_count) {}
+  MatView(T* elements, size_t row_count, size_t col_count, size_t row_stride)
+      : data(elements), rows(row_count), cols(col_count), stride(row_stride) {
     assert(stride >= cols);
   }
 
@@ -138,10 +139,10 @@ struct BasicAnyMat {
   size_t rows = 0, cols = 0, stride = 0;  // stride in elements, >= cols
 
   BasicAnyMat() = default;
-  BasicAnyMat(Byte* data, DType dtype, size_t rows, size_t cols)
-      : BasicAnyMat(data, dtype, rows, cols, cols) {}
-  BasicAnyMat(Byte* data, DType dtype, size_t rows, size_t cols, size_t stride)
-      : data(data), dtype(dtype), rows(rows), cols(cols), stride(stride) {
+  BasicAnyMat(Byte* elements, DType type, size_t row_count, size_t col_count)
+      : BasicAnyMat(elements, type, row_count, col_count, col_count) {}
+  BasicAnyMat(Byte* elements, DType type, size_t row_count, size_t col_count, size_t row_stride)
+      : data(elements), dtype(type), rows(row_count), cols(col_count), stride(row_stride) {
     assert(stride >= cols);
   }
   template <class T>
