@@ -166,7 +166,7 @@ class MSA_API Bank {
   // `mismatch` error.
   static Result<Bank> open_or_create(const std::filesystem::path& folder, const Model& model);
 
-  BankInfo info() const;
+  Result<BankInfo> info() const;
   // Up to `limit` documents with numbers of at least `first`, without their texts.
   Result<std::vector<StoredDocument>> list(uint32_t first, size_t limit) const;
   Result<StoredDocument> document(uint32_t number) const;

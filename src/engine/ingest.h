@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <stop_token>
 
 #include "memory/bank.h"
@@ -12,8 +13,20 @@
 
 namespace msa {
 
-Result<EncodeReport> ingest(const Tokenizer& tokenizer, Encoder& encoder, size_t max_positions,
-                            BankWriter& bank, DType stored, DocumentSource& source,
+// Encodes documents, given as tokens, together.
+using EncodeBatch =
+    std::function<Result<EncodedBatch>(std::span<const std::span<const TokenId>> documents)>;
+
+struct IngestLimits {
+  size_t max_positions = 0;  // longest document in tokens that the encoder takes
+};
+
+// Reads `source` to its end or a stop request and commits what was encoded. A document whose id is
+// in the bank with the same title and text is passed over; with another it is a problem, reported
+// and left out. Texts of more than options.passage_tokens tokens become several documents, with ids
+// "id#1", "id#2", …; title and wrapping come on top of that limit.
+Result<EncodeReport> ingest(const Tokenizer& tokenizer, const EncodeBatch& encode,
+                            const IngestLimits& limits, BankWriter& bank, DocumentSource& source,
                             const EncodeOptions& options,
                             const std::function<void(const EncodeProgress&)>& progress,
                             std::stop_token stop);

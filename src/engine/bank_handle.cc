@@ -1,0 +1,157 @@
+#include "engine/bank_handle.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "engine/guard.h"
+#include "engine/ingest.h"
+#include "engine/model_handle.h"
+
+namespace msa {
+namespace {
+
+StoredDocument stored(const DocumentRecord& record) {
+  StoredDocument document;
+  document.number = record.number;
+  document.id = record.id;
+  document.title = record.title;
+  document.source = record.source;
+  document.text = record.text;
+  document.char_begin = record.char_begin;
+  document.char_end = record.char_end;
+  document.tokens = record.tokens;
+  document.chunks = record.chunks;
+  return document;
+}
+
+Result<std::shared_ptr<Bank::Impl>> open_reader(const std::filesystem::path& folder) {
+  auto impl = std::make_shared<Bank::Impl>();
+  MSA_ASSIGN(impl->reader, BankReader::open(folder));
+  return impl;
+}
+
+}  // namespace
+
+Result<Bank> Bank::open(const std::filesystem::path& folder) {
+  return guarded("opening the bank", [&]() -> Result<Bank> {
+    MSA_ASSIGN(auto impl, open_reader(folder));
+    return Bank(std::move(impl));
+  });
+}
+
+Result<Bank> Bank::open_or_create(const std::filesystem::path& folder, const Model& model) {
+  return guarded("opening the bank", [&]() -> Result<Bank> {
+    {  // makes the bank, or checks that it is this model's; the lock is held only meanwhile
+      MSA_ASSIGN(auto writer, BankWriter::open_or_create(folder, model.impl().manifest()));
+    }
+    MSA_ASSIGN(auto impl, open_reader(folder));
+    return Bank(std::move(impl));
+  });
+}
+
+Result<BankInfo> Bank::info() const {
+  return guarded("reading the bank", [&]() -> Result<BankInfo> {
+    const std::lock_guard lock(impl_->busy);
+    const BankManifest& manifest = impl_->reader->manifest();
+    BankInfo info;
+    info.path = impl_->reader->folder();
+    info.router_layers = manifest.router_layers;
+    info.kv_heads = manifest.kv_heads;
+    info.head_dim = manifest.head_dim;
+    info.chunk_size = manifest.chunk_size;
+    info.dtype = name_of(manifest.dtype);
+    info.similarity = manifest.cosine ? "cosine" : "dot";
+    info.model_fingerprint = to_hex(manifest.model_fingerprint);
+    info.tokenizer_fingerprint = to_hex(manifest.tokenizer_fingerprint);
+    MSA_ASSIGN(const CatalogueTotals totals, impl_->reader->catalogue().totals());
+    info.documents = totals.documents;
+    info.chunks = totals.chunks;
+    info.tokens = totals.tokens;
+    info.segments = totals.segments;
+    info.text_bytes = totals.text_bytes;
+    info.key_bytes = totals.chunks * manifest.segment_shape().bytes_per_chunk() / 3;
+    info.content_bytes = 2 * info.key_bytes;
+    MSA_ASSIGN(info.disk_bytes, impl_->reader->disk_bytes());
+    return info;
+  });
+}
+
+Result<std::vector<StoredDocument>> Bank::list(uint32_t first, size_t limit) const {
+  return guarded("reading the bank", [&]() -> Result<std::vector<StoredDocument>> {
+    const std::lock_guard lock(impl_->busy);
+    std::vector<StoredDocument> documents;
+    if (limit == 0) return documents;
+    MSA_TRY(impl_->reader->catalogue().each_document(first, false, [&](const DocumentRecord& r) {
+      documents.push_back(stored(r));
+      return documents.size() < limit;
+    }));
+    return documents;
+  });
+}
+
+Result<StoredDocument> Bank::document(uint32_t number) const {
+  return guarded("reading the bank", [&]() -> Result<StoredDocument> {
+    const std::lock_guard lock(impl_->busy);
+    MSA_ASSIGN(const auto record, impl_->reader->catalogue().find(number));
+    if (!record)
+      return Error{Code::not_found,
+                   fmt::format("{}: there is no document {}; list the documents to see the numbers",
+                               impl_->reader->folder().string(), number)};
+    return stored(*record);
+  });
+}
+
+Result<StoredDocument> Bank::document_by_id(std::string_view id) const {
+  return guarded("reading the bank", [&]() -> Result<StoredDocument> {
+    const std::lock_guard lock(impl_->busy);
+    MSA_ASSIGN(const auto head, impl_->reader->catalogue().find_id(id));
+    if (!head)
+      return Error{Code::not_found,
+                   fmt::format("{}: there is no document with id '{}'; list the documents to see "
+                               "the ids",
+                               impl_->reader->folder().string(), id)};
+    MSA_ASSIGN(const auto record, impl_->reader->catalogue().find(head->number));
+    if (!record)
+      return Error{Code::corrupt, fmt::format("{}: document {} vanished while it was read; verify "
+                                              "the bank",
+                                              impl_->reader->folder().string(), head->number)};
+    return stored(*record);
+  });
+}
+
+Result<VerifyReport> Bank::verify(std::function<void(uint64_t, uint64_t)> progress) const {
+  return guarded("verifying the bank", [&]() -> Result<VerifyReport> {
+    const std::lock_guard lock(impl_->busy);
+    MSA_ASSIGN(const auto found, impl_->reader->verify(progress));
+    VerifyReport report;
+    report.segments = found.segments;
+    report.documents = found.documents;
+    report.bytes = found.bytes;
+    report.problems = found.problems;
+    return report;
+  });
+}
+
+Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& source,
+                            const EncodeOptions& options,
+                            std::function<void(const EncodeProgress&)> progress,
+                            std::stop_token stop) {
+  return guarded("encoding", [&]() -> Result<EncodeReport> {
+    const Model::Impl& impl = model.impl();
+    MSA_ASSIGN(const auto writer,
+               BankWriter::open_or_create(bank.impl().reader->folder(), impl.manifest()));
+    Encoder encoder(*impl.backend, impl.weights);
+    const EncodeBatch encode_batch = [&](auto documents) -> Result<EncodedBatch> {
+      const std::lock_guard lock(impl.busy);  // questions may be answered between batches
+      EncodedBatch batch;
+      MSA_TRY(encoder.encode(documents, impl.weights->compute, false, batch));
+      return batch;
+    };
+    return ingest(*impl.tokenizer, encode_batch, {impl.config().max_positions}, *writer, source,
+                  options, progress, stop);
+  });
+}
+
+}  // namespace msa

@@ -1,0 +1,215 @@
+// msa::Engine: a model with a memory.
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <map>
+#include <mutex>
+
+#include "engine/bank_handle.h"
+#include "engine/guard.h"
+#include "engine/interleave.h"
+#include "engine/model_handle.h"
+#include "engine/sampler.h"
+#include "memory/router.h"
+#include "model/decoder.h"
+#include "model/route_rule.h"
+#include "text/prompt.h"
+
+namespace msa {
+
+struct Engine::Impl {
+  Model model;
+  Bank bank;
+  Decoder decoder;
+
+  Impl(Model m, Bank b)
+      : model(std::move(m)),
+        bank(std::move(b)),
+        decoder(*model.impl().backend, model.impl().weights, model.impl().prefix) {}
+
+  BankReader& reader() const { return *bank.impl().reader; }
+  // The similarity the bank's keys were stored for.
+  RouteRule rule() const { return route_rule(model.impl().config(), reader().manifest().cosine); }
+
+  Result<Router> router(size_t top_k) {
+    const std::lock_guard lock(bank.impl().busy);
+    MSA_ASSIGN(auto snapshot, reader().snapshot());
+    return Router(*model.impl().backend, std::move(snapshot), rule(),
+                  top_k == 0 ? model.impl().config().msa.top_k : top_k);
+  }
+
+  Result<std::optional<DocumentRecord>> document(uint32_t number) {
+    const std::lock_guard lock(bank.impl().busy);
+    return reader().catalogue().find(number);
+  }
+
+  // Adds the users' ids to what a router chose.
+  Result<Routing> describe(const Router& router) {
+    std::map<uint32_t, std::string> ids;
+    const auto named = [&](uint32_t number, float score) -> Result<RoutedDocument> {
+      auto known = ids.find(number);
+      if (known == ids.end()) {
+        MSA_ASSIGN(const auto record, document(number));
+        known = ids.emplace(number, record ? record->id : "").first;
+      }
+      return RoutedDocument{number, known->second, score};
+    };
+    Routing routing;
+    for (const LayerChoice& choice : router.choices()) {
+      LayerRouting& layer = routing.layers.emplace_back();
+      layer.layer = choice.layer;
+      for (const RouteHit& hit : choice.hits) {
+        MSA_ASSIGN(auto routed, named(hit.number, hit.score));
+        layer.documents.push_back(std::move(routed));
+      }
+    }
+    for (const RankedDocument& ranked : rank_documents(router.choices())) {
+      MSA_ASSIGN(auto routed, named(ranked.number, ranked.score));
+      routing.ranking.push_back(std::move(routed));
+    }
+    return routing;
+  }
+};
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+Result<void> check_question(std::string_view question) {
+  if (question.find_first_not_of(" \t\r\n") == std::string_view::npos)
+    return Error{Code::invalid_argument, "the question is empty; write one"};
+  return {};
+}
+
+Result<void> check_options(const AskOptions& options) {
+  const auto invalid = [](std::string what) {
+    return Error{Code::invalid_argument, std::move(what)};
+  };
+  if (!(options.temperature >= 0) || options.temperature > 100)
+    return invalid(fmt::format("temperature: {} is not between 0 and 100", options.temperature));
+  if (!(options.top_p > 0 && options.top_p <= 1))
+    return invalid(fmt::format("top-p: {} is not above 0 and at most 1", options.top_p));
+  if (options.max_rounds == 0) return invalid("rounds: at least 1 is needed");
+  if (options.max_tokens == 0) return invalid("tokens to generate: at least 1 is needed");
+  if (options.retrieval == Retrieval::router && options.router_documents == 0)
+    return invalid("documents to hand over: at least 1 is needed");
+  return {};
+}
+
+// The decoder, the router and the catalogue as Memory Interleave sees them.
+class EngineModel : public InterleaveModel {
+ public:
+  EngineModel(Engine::Impl& engine, Router& router, const AskOptions& options)
+      : engine_(engine),
+        router_(router),
+        sampler_(options.temperature, options.top_p,
+                 options.seed.value_or(engine.model.impl().options.seed)) {}
+
+  Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes) override {
+    router_.reset();
+    const size_t first_position = engine_.model.impl().prefix->tokens + router_.top_k();
+    MSA_TRY(engine_.decoder.prefill(tokens, routes, first_position, &router_));
+    const PrefillTiming& timing = engine_.decoder.timing();
+    timing_.route_ms += 1e3 * timing.route_seconds;
+    timing_.encode_question_ms += 1e3 * (timing.total_seconds - timing.route_seconds);
+    return {};
+  }
+  Result<Routing> routing() override { return engine_.describe(router_); }
+  Result<void> append(std::span<const TokenId> tokens) override {
+    return engine_.decoder.append(tokens);
+  }
+  TokenId sample(std::span<const uint8_t> allowed) override {
+    return sampler_.sample(engine_.decoder.logits(), allowed);
+  }
+  Result<std::optional<Citation>> document(uint32_t number) override {
+    MSA_ASSIGN(auto record, engine_.document(number));
+    if (!record) return std::optional<Citation>();
+    Citation citation;
+    citation.number = record->number;
+    citation.id = std::move(record->id);
+    citation.title = std::move(record->title);
+    citation.source = std::move(record->source);
+    citation.text = std::move(record->text);
+    citation.char_begin = record->char_begin;
+    citation.char_end = record->char_end;
+    return std::optional(std::move(citation));
+  }
+  const Tokenizer& tokenizer() const override { return *engine_.model.impl().tokenizer; }
+  bool is_end(TokenId token) const override {
+    const auto& ends = engine_.model.impl().end_tokens;
+    return std::find(ends.begin(), ends.end(), token) != ends.end();
+  }
+  const Timing& timing() const { return timing_; }
+
+ private:
+  Engine::Impl& engine_;
+  Router& router_;
+  Sampler sampler_;
+  Timing timing_;
+};
+
+Result<Answer> answer(Engine::Impl& engine, std::string_view question, const AskOptions& options,
+                      const TokenCallback& on_token, std::stop_token stop) {
+  MSA_TRY(check_question(question));
+  MSA_TRY(check_options(options));
+  const std::lock_guard lock(engine.model.impl().busy);
+  MSA_ASSIGN(Router router, engine.router(options.top_k));
+  EngineModel model(engine, router, options);
+  const auto start = Clock::now();
+  double first_token_ms = 0;
+  uint64_t generated = 0;
+  MSA_ASSIGN(auto result, run_interleave(model, question, options, on_token, stop, [&] {
+               if (generated++ == 0) first_token_ms = ms_since(start);
+             }));
+  Answer out;
+  out.text = std::move(result.answer);
+  out.rounds = std::move(result.rounds);
+  out.citations = std::move(result.citations);
+  if (!out.rounds.empty()) out.routing = out.rounds.front().routing;
+  out.timing = model.timing();
+  out.timing.first_token_ms = first_token_ms;
+  out.timing.total_ms = ms_since(start);
+  out.timing.generate_ms =
+      out.timing.total_ms - out.timing.encode_question_ms - out.timing.route_ms;
+  if (out.timing.generate_ms > 0)
+    out.timing.tokens_per_second = 1e3 * static_cast<double>(generated) / out.timing.generate_ms;
+  out.usage = {result.prompt_tokens, result.completion_tokens};
+  out.finish = std::move(result.finish);
+  return out;
+}
+
+}  // namespace
+
+Result<Engine> Engine::create(const Model& model, const Bank& bank) {
+  return guarded("starting the engine", [&]() -> Result<Engine> {
+    const BankReader& reader = *bank.impl().reader;
+    MSA_TRY(model.impl().check_bank(reader.manifest(), reader.folder()));
+    return Engine(std::make_shared<Impl>(model, bank));
+  });
+}
+
+Result<Routing> Engine::route(std::string_view question, size_t top_k) const {
+  return guarded("routing", [&]() -> Result<Routing> {
+    MSA_TRY(check_question(question));
+    const Model::Impl& model = impl_->model.impl();
+    const std::lock_guard lock(model.busy);
+    MSA_ASSIGN(Router router, impl_->router(top_k));
+    const QuestionTokens prompt = question_tokens(*model.tokenizer, question);
+    std::vector<uint8_t> routes(prompt.tokens.size(), 0);
+    std::fill_n(routes.begin(), prompt.routing, uint8_t{1});
+    MSA_TRY(impl_->decoder.prefill(prompt.tokens, routes, model.prefix->tokens + router.top_k(),
+                                   &router));
+    return impl_->describe(router);
+  });
+}
+
+Result<Answer> Engine::ask(std::string_view question, const AskOptions& options,
+                           const TokenCallback& on_token, std::stop_token stop) const {
+  return guarded("answering", [&] { return answer(*impl_, question, options, on_token, stop); });
+}
+
+}  // namespace msa

@@ -1,0 +1,171 @@
+#include "engine/ingest.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <unordered_set>
+#include <utility>
+
+#include "corpus/passages.h"
+#include "text/prompt.h"
+
+namespace msa {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+class Ingest {
+ public:
+  Ingest(const Tokenizer& tokenizer, const EncodeBatch& encode, const IngestLimits& limits,
+         BankWriter& bank, DocumentSource& source, const EncodeOptions& options,
+         const std::function<void(const EncodeProgress&)>& progress)
+      : tokenizer_(tokenizer),
+        encode_(encode),
+        limits_(limits),
+        bank_(bank),
+        source_(source),
+        options_(options),
+        progress_(progress) {}
+
+  Result<EncodeReport> run(std::stop_token stop) {
+    while (!stop.stop_requested()) {
+      MSA_ASSIGN(auto document, source_.next());
+      if (!document) {
+        MSA_TRY(encode_waiting());
+        break;
+      }
+      MSA_TRY(take(std::move(*document)));
+    }
+    report_.stopped = stop.stop_requested();
+    MSA_TRY(bank_.commit());
+    update_progress();
+    return report_;
+  }
+
+ private:
+  void problem(const std::string& where, const std::string& what) {
+    ++report_.rejected;
+    if (options_.on_problem) options_.on_problem({where, what});
+  }
+
+  // Splits the document where need be and queues its passages.
+  Result<void> take(Document document) {
+    const auto count = [&](std::string_view text) { return tokenizer_.encode(text).size(); };
+    // A token stands for at least one byte, so a short text needs no counting.
+    if (document.text.size() <= options_.passage_tokens ||
+        count(document.text) <= options_.passage_tokens) {
+      MSA_TRY(queue(std::move(document)));
+      ++report_.documents;
+      return {};
+    }
+    const auto passages = split_passages(document.text, options_.passage_tokens, count);
+    for (size_t i = 0; i < passages.size(); ++i) {
+      const Passage& passage = passages[i];
+      Document part;
+      part.id = passages.size() > 1 ? fmt::format("{}#{}", document.id, i + 1) : document.id;
+      part.title = document.title;
+      part.source = document.source;
+      part.text = document.text.substr(passage.begin, passage.end - passage.begin);
+      part.char_begin = document.char_begin + passage.char_begin;
+      part.char_end = document.char_begin + passage.char_end;
+      MSA_TRY(queue(std::move(part)));
+    }
+    ++report_.documents;
+    return {};
+  }
+
+  // Queues one passage unless it is known, and encodes the queue when a batch is full.
+  Result<void> queue(Document document) {
+    const std::string conflict =
+        "the bank has another text under this id; give the document another id";
+    if (waiting_ids_.contains(document.id)) MSA_TRY(encode_waiting());
+    MSA_ASSIGN(const auto presence, bank_.presence(document.id, document.title, document.text));
+    if (presence == BankWriter::Presence::same) {
+      ++report_.already_there;
+      return {};
+    }
+    if (presence == BankWriter::Presence::different) {
+      problem(document.id, conflict);
+      return {};
+    }
+    const uint64_t number = bank_.next_number() + uint64_t{waiting_.size()};
+    if (number > UINT32_MAX)
+      return Error{Code::unsupported,
+                   "the bank has given out all 4,294,967,296 document numbers; start a new one"};
+    auto tokens = document_tokens(tokenizer_, static_cast<uint32_t>(number),
+                                  document_text(document.title, document.text));
+    if (tokens.size() > limits_.max_positions) {
+      problem(document.id,
+              fmt::format("{} tokens with its title, but the model has {} positions; shorten the "
+                          "title or use a smaller passage length",
+                          tokens.size(), limits_.max_positions));
+      return {};
+    }
+    waiting_tokens_ += tokens.size();
+    waiting_ids_.insert(document.id);
+    waiting_.push_back({std::move(document.id), std::move(document.title),
+                        std::move(document.source), std::move(document.text), document.char_begin,
+                        document.char_end, tokens.size()});
+    token_lists_.push_back(std::move(tokens));
+    return waiting_tokens_ >= options_.batch_tokens ? encode_waiting() : Result<void>();
+  }
+
+  Result<void> encode_waiting() {
+    if (waiting_.empty()) return {};
+    const std::vector<std::span<const TokenId>> views(token_lists_.begin(), token_lists_.end());
+    MSA_ASSIGN(EncodedBatch batch, encode_(views));
+    report_.passages += waiting_.size();
+    report_.chunks += batch.total_chunks;
+    report_.tokens += waiting_tokens_;
+    MSA_TRY(bank_.add(std::exchange(waiting_, {}), std::move(batch)));
+    token_lists_.clear();
+    waiting_ids_.clear();
+    waiting_tokens_ = 0;
+    if (bank_.pending_bytes() >= options_.segment_bytes) MSA_TRY(bank_.commit());
+    update_progress();
+    return {};
+  }
+
+  void update_progress() {
+    report_.input = source_.counts();
+    report_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+    if (report_.seconds > 0)
+      report_.tokens_per_second = static_cast<double>(report_.tokens) / report_.seconds;
+    const auto& in = report_.input;
+    report_.seconds_left.reset();
+    if (in.bytes_total > 0 && in.bytes_read > 0 && in.bytes_read <= in.bytes_total)
+      report_.seconds_left = report_.seconds * static_cast<double>(in.bytes_total - in.bytes_read) /
+                             static_cast<double>(in.bytes_read);
+    if (progress_) progress_(report_);
+  }
+
+  const Tokenizer& tokenizer_;
+  const EncodeBatch& encode_;
+  IngestLimits limits_;
+  BankWriter& bank_;
+  DocumentSource& source_;
+  const EncodeOptions& options_;
+  const std::function<void(const EncodeProgress&)>& progress_;
+  Clock::time_point start_ = Clock::now();
+  EncodeReport report_;
+  std::vector<NewDocument> waiting_;  // the next batch, numbered from bank_.next_number()
+  std::vector<std::vector<TokenId>> token_lists_;  // of waiting_
+  std::unordered_set<std::string> waiting_ids_;    // of it
+  size_t waiting_tokens_ = 0;
+};
+
+}  // namespace
+
+Result<EncodeReport> ingest(const Tokenizer& tokenizer, const EncodeBatch& encode,
+                            const IngestLimits& limits, BankWriter& bank, DocumentSource& source,
+                            const EncodeOptions& options,
+                            const std::function<void(const EncodeProgress&)>& progress,
+                            std::stop_token stop) {
+  if (options.passage_tokens == 0 || options.batch_tokens == 0)
+    return Error{
+        Code::invalid_argument,
+        "passage and batch length must be at least 1 token; the defaults are 512 and 2048"};
+  return Ingest(tokenizer, encode, limits, bank, source, options, progress).run(std::move(stop));
+}
+
+}  // namespace msa
