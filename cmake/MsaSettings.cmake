@@ -28,3 +28,7 @@ if(MSA_SANITIZE)
                       -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${MSA_SANITIZE})
 endif()
+
+# Only what include/msa/ marks MSA_API leaves the shared library.
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)

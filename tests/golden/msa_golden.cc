@@ -15,6 +15,7 @@
 #include "model/encoder.h"
 #include "model/route_rule.h"
 #include "model/weights.h"
+#include "snapshot_of_batch.h"
 
 namespace msa {
 namespace {
@@ -65,25 +66,6 @@ std::vector<float> by_head(Backend& backend, ConstAnyMat rows, size_t heads) {
     for (size_t c = 0; c < rows.rows; ++c)
       std::copy_n(&plain[c * rows.cols + g * dim], dim, &out[(g * rows.rows + c) * dim]);
   return out;
-}
-
-// A snapshot of one encoded batch, documents numbered from 0.
-std::shared_ptr<const Snapshot> snapshot_of(const EncodedBatch& batch, const ModelConfig& config) {
-  auto snapshot = std::make_shared<Snapshot>();
-  snapshot->router_layers = config.msa.router_layers;
-  SegmentView& segment = snapshot->segments.emplace_back();
-  for (size_t i = 0; i < batch.layers.size(); ++i)
-    segment.layers.push_back(
-        {batch.keys(i),
-         {batch.layers[i].content.data(), batch.dtype, batch.total_chunks, 2 * batch.kv_width}});
-  uint32_t first = 0;
-  for (uint32_t n = 0; n < batch.chunks.size(); ++n) {
-    segment.documents.push_back({n, first, batch.chunks[n]});
-    first += batch.chunks[n];
-  }
-  snapshot->documents = batch.chunks.size();
-  snapshot->chunks = batch.total_chunks;
-  return snapshot;
 }
 
 Result<void> compare_stage1(const GoldenCase& golden, Backend& backend, const PrefixKv& prefix,
@@ -209,7 +191,8 @@ Result<bool> run(const std::filesystem::path& folder, Backend& backend, double t
   MSA_TRY(encoder.encode(documents, DType::f32, true, batch));
   MSA_TRY(compare_stage1(golden, backend, *prefix, batch, compare));
 
-  Router router(backend, snapshot_of(batch, config), route_rule(config, cosine), config.msa.top_k);
+  Router router(backend, snapshot_of_batch(batch, config.msa.router_layers),
+                route_rule(config, cosine), config.msa.top_k);
   Decoder decoder(backend, weights, prefix);
   for (size_t query = 0; query < golden.queries.size(); ++query)
     MSA_TRY(
