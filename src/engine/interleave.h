@@ -32,10 +32,11 @@ class InterleaveModel {
   virtual Result<Routing> routing() = 0;
   // Appends tokens, causally, not routing.
   virtual Result<void> append(std::span<const TokenId> tokens) = 0;
-  // The next token, sampled from the last logits. `allowed`, where not empty, has vocabulary()
-  // entries: tokens marked 0 are not chosen.
+  // The next token, sampled from the last logits; negative if the logits are not numbers.
+  // `allowed`, where not empty, has an entry per id of the tokenizer: tokens marked 0 and ids
+  // beyond its end are not chosen.
   virtual TokenId sample(std::span<const uint8_t> allowed) = 0;
-  // The document's text for the model (document_text()); nothing if there is no such number.
+  // The stored document; nothing if there is no such number.
   virtual Result<std::optional<Citation>> document(uint32_t number) = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual bool is_end(TokenId token) const = 0;  // <|im_end|> or another end-of-sequence token
@@ -49,8 +50,28 @@ struct InterleaveResult {
   std::string finish;  // "stop", "length", "cancelled"
 };
 
-// Runs all rounds and the answer. `now_generated` is called after each generated token (for
-// timing).
+// Runs all rounds and the answer. options.max_rounds and max_tokens are at least 1.
+//
+// Retrieval::interleave. A round is a prefill of everything so far, then generated tokens up to
+// `<|object_ref_end|>`, an end token, `<End-of-Retrieve>` or the round's character limit. The texts
+// of the documents it names (new ones that exist, ascending) join the prompt, and the next round
+// begins. Retrieval ends with a round that brings no new document, with `<End-of-Retrieve>`, the
+// character limit or max_rounds; documents named in that last round are handed over all the same.
+// In the first round the question block routes; later its first QuestionTokens::routing_later
+// tokens and the texts just handed over do. With constrain_numbers and no routed document left that
+// was not handed over, a round ends before it generates anything.
+// Retrieval::router. The best-ranked documents are handed over after the first round's routing, and
+// everything is prefilled once more, routing, unless max_rounds is 1.
+// original_text = false: nothing is handed over; the documents of the one round are cited only, and
+// no `documents` event is sent.
+// Then the answer is requested and generated. Every generated token stays in the prompt, also those
+// that end a round.
+//
+// Answer events, concatenated, are the answer as answer_of() gives it when the model begins with
+// kAnswerLead or never writes it. The closing `<|object_ref_end|>` and end tokens are in no event.
+// finish: "stop" after an end token, "length" when max_tokens ran out (in a round: without an
+// answer), "cancelled" by `stop` or the callback, with what there was until then. `now_generated`
+// is called after each generated token (for timing).
 Result<InterleaveResult> run_interleave(InterleaveModel& model, std::string_view question,
                                         const AskOptions& options, const TokenCallback& on_token,
                                         std::stop_token stop,

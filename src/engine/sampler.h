@@ -15,14 +15,22 @@ namespace msa {
 class Sampler {
  public:
   Sampler(float temperature, float top_p, uint64_t seed);
-  // `logits` may be overwritten; tokens whose `allowed` entry is 0 are never chosen (empty: all
-  // are). NaN logits are never chosen.
+  // Chooses among the tokens whose `allowed` entry is not 0; empty: all may be chosen, else tokens
+  // beyond its end are not. NaN logits are never chosen. -1 if nothing can be. `logits` may be
+  // overwritten.
   TokenId sample(std::span<float> logits, std::span<const uint8_t> allowed);
 
  private:
+  struct Candidate {
+    double weight;  // not normalised
+    TokenId token;
+  };
+  TokenId greedy(std::span<const float> logits, std::span<const uint8_t> allowed) const;
+  TokenId draw(std::span<const Candidate> candidates, double mass);
+
   float temperature_, top_p_;
   std::mt19937_64 random_;
-  std::vector<uint32_t> order_;
+  std::vector<Candidate> candidates_;
 };
 
 }  // namespace msa
