@@ -31,6 +31,9 @@ struct BankManifest {
 };
 std::string to_json(const BankManifest& manifest);
 Result<BankManifest> parse_manifest(std::string_view json, const std::filesystem::path& bank);
+// A `mismatch` error that says in what the bank's manifest differs from `wanted`, if it does.
+Result<void> check_manifest(const BankManifest& bank, const BankManifest& wanted,
+                            const std::filesystem::path& folder);
 
 // A document on its way into the bank.
 struct NewDocument {
@@ -79,7 +82,7 @@ class BankWriter {
   // The number the next document gets. It is part of the text that is encoded.
   virtual uint32_t next_number() const = 0;
   // Takes a batch: documents[i] has batch.chunks[i] chunks, numbers follow from next_number().
-
+  // All or nothing: an id that is there already, or none, is an invalid_argument error.
   virtual Result<void> add(std::vector<NewDocument> documents, EncodedBatch batch) = 0;
   virtual uint64_t pending_bytes() const = 0;
   // Segment file, fsync, then one catalogue transaction. Nothing pending: does nothing. On an error

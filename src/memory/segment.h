@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/files.h"
@@ -46,14 +47,19 @@ class Segment {
   static Result<Segment> open(const std::filesystem::path& file, uint64_t number,
                               const SegmentShape& shape);
   uint64_t chunks() const { return chunks_; }
+  uint64_t checksum() const { return checksum_; }  // covers the header and all arrays' checksums
   uint64_t bytes() const { return file_.bytes().size(); }
   const std::vector<SegmentLayer>& layers() const { return layers_; }  // valid while *this lives
   // Reads everything and compares every checksum; an error names file, layer and array.
   Result<void> verify(const std::function<void(uint64_t bytes)>& progress) const;
+  // The same, but goes on after the first: a message for each array, or gap between arrays, whose
+  // bytes are not those that were written. `progress` gets the bytes read since its last call.
+  std::vector<std::string> problems(const std::function<void(uint64_t bytes)>& progress) const;
 
  private:
   MappedFile file_;
-  uint64_t chunks_ = 0;
+  uint64_t chunks_ = 0, checksum_ = 0;
+  std::vector<int> router_layers_;
   std::vector<SegmentLayer> layers_;
 };
 

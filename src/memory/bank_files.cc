@@ -1,0 +1,127 @@
+#include "memory/bank_files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <system_error>
+#include <utility>
+
+#include "base/files.h"
+
+namespace msa {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kSegmentEnding = ".seg";
+
+}  // namespace
+
+std::string segment_file_name(int64_t id) {
+  return fmt::format("{:08}{}", id, kSegmentEnding);
+}
+
+std::optional<int64_t> parse_segment_file_name(std::string_view name) {
+  int64_t id = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
+  // Making the name again refuses signs, missing zeros and other endings.
+  if (error != std::errc() || id < 1 || segment_file_name(id) != name) return std::nullopt;
+  return id;
+}
+
+bool is_unfinished_segment(std::string_view name) {
+  // AtomicFileWriter's name for a file that is not yet committed.
+  const size_t end = name.find(".tmp-");
+  return end != std::string_view::npos && parse_segment_file_name(name.substr(0, end)).has_value();
+}
+
+bool is_plain_file_name(std::string_view name) {
+  constexpr size_t kLongestName = 255;
+  return !name.empty() && name.size() <= kLongestName && name != "." && name != ".." &&
+         name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+fs::path folder_of(const fs::path& file) {
+  const fs::path folder = file.parent_path();
+  return folder.empty() ? "." : folder;
+}
+
+Result<void> sync_folder(const fs::path& folder) {
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return system_error("open", folder, errno);
+  int failed = 0;
+  while (::fsync(fd) != 0) {
+    failed = errno;
+    if (failed != EINTR) break;
+    failed = 0;
+  }
+  ::close(fd);
+  // Some file systems cannot sync folders, and say so in one of these ways.
+  if (failed != 0 && failed != EINVAL && failed != ENOTSUP)
+    return system_error("sync", folder, failed);
+  return {};
+}
+
+Result<void> rename_durably(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0)
+    return system_error("rename the finished file to this name", to, errno);
+  return sync_folder(folder_of(to));
+}
+
+Result<void> remove_file(const fs::path& file) {
+  if (::unlink(file.c_str()) != 0 && errno != ENOENT) return system_error("remove", file, errno);
+  return {};
+}
+
+Result<std::vector<std::string>> list_names(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code failed;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end;
+       entry.increment(failed))
+    names.push_back(entry->path().filename().string());
+  if (failed && failed != std::errc::no_such_file_or_directory)
+    return system_error("list", folder, failed.value());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<FolderLock> FolderLock::take(const fs::path& folder) {
+  const fs::path file = folder / kLockFile;
+  int fd;
+  do fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  while (fd < 0 && errno == EINTR);
+  if (fd < 0) return system_error("open", file, errno);
+  FolderLock lock(fd);
+  int failed;
+  do failed = ::flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+  while (failed == EINTR);
+  if (failed == EWOULDBLOCK)
+    return Error{Code::busy,
+                 fmt::format("{}: someone else is writing to this bank (and holds its file '{}'); "
+                             "wait for that program to end, or write to another bank",
+                             folder.string(), kLockFile)};
+  if (failed != 0) return system_error("lock", file, failed);
+  return lock;
+}
+
+FolderLock::FolderLock(FolderLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+FolderLock& FolderLock::operator=(FolderLock&& other) noexcept {
+  FolderLock taken(std::move(other));
+  std::swap(fd_, taken.fd_);
+  return *this;
+}
+
+FolderLock::~FolderLock() {
+  // Closing gives the lock back; the file stays, since removing it would let two in at once.
+  if (fd_ >= 0) ::close(fd_);
+}
+
+}  // namespace msa

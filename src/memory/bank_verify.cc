@@ -1,0 +1,152 @@
+#include "memory/bank_verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <system_error>
+#include <unordered_set>
+#include <utility>
+
+#include "base/hash.h"
+#include "memory/bank_files.h"
+
+namespace msa {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Verification {
+ public:
+  Verification(const fs::path& folder, const BankManifest& manifest, const Catalogue& catalogue,
+               const std::function<void(uint64_t, uint64_t)>& progress)
+      : folder_(folder), manifest_(manifest), catalogue_(catalogue), progress_(progress) {}
+
+  Result<BankReader::Report> run() {
+    const CatalogueLayout layout = check_catalogue();
+    for (const SegmentRecord& record : layout.segments) check_segment(record);
+    return std::move(report_);
+  }
+
+ private:
+  // The same trouble may show up in several ways; it is told once.
+  void problem(std::string what) {
+    if (told_.insert(what).second) report_.problems.push_back(std::move(what));
+  }
+  template <class T>
+  void take(Result<T> result) {
+    if (!result) problem(result.error().message);
+  }
+  void advance(uint64_t bytes) {
+    report_.bytes += bytes;
+    if (progress_) progress_(report_.bytes, all_bytes_);
+  }
+
+  // Everything that the catalogue says, as of one moment.
+  CatalogueLayout check_catalogue() {
+    const auto bad_row = [&](const Error& error) { problem(error.message); };
+    auto moment = catalogue_.begin_read();
+    if (!moment) problem(moment.error().message);
+
+    std::error_code ignored;
+    const uintmax_t size = fs::file_size(folder_ / kCatalogueFile, ignored);
+    const uint64_t catalogue_bytes = ignored ? 0 : size;
+    CatalogueLayout layout;
+    if (auto read = catalogue_.layout(bad_row))
+      layout = std::move(read).value();
+    else
+      problem(read.error().message);
+    all_bytes_ = catalogue_bytes;
+    for (const SegmentRecord& record : layout.segments) all_bytes_ += record.bytes;
+
+    if (auto lines = catalogue_.check())
+      for (std::string& line : *lines) problem(std::move(line));
+    else
+      problem(lines.error().message);
+    take(catalogue_.each_document(
+        0, true,
+        [&](const DocumentRecord& document) {
+          ++report_.documents;
+          if (document_hash(document.title, document.text) != document.hash)
+            problem(
+                fmt::format("{}: document {} ('{}'): title or text are not those that were "
+                            "encoded; restore the bank from a copy, or encode into a new one",
+                            (folder_ / kCatalogueFile).string(), document.number, document.id));
+          return true;
+        },
+        bad_row));
+    check_names(layout);
+    advance(catalogue_bytes);
+    return layout;
+  }
+
+  // Looks for files that neither a record nor an interrupted commit explains. What the latter left
+  // behind, the next writer removes.
+  void check_names(const CatalogueLayout& layout) {
+    auto next = catalogue_.next_segment();
+    if (!next) return problem(next.error().message);
+    auto names = list_names(folder_ / kSegmentFolder);
+    if (!names) return problem(names.error().message);
+    std::set<std::string_view> recorded;
+    for (const SegmentRecord& record : layout.segments) recorded.insert(record.file);
+    for (const std::string& name : *names) {
+      if (recorded.contains(name) || is_unfinished_segment(name)) continue;
+      if (const auto id = parse_segment_file_name(name); id && *id >= *next) continue;
+      problem(fmt::format("{}: no record of the bank names this file; move it elsewhere",
+                          (folder_ / kSegmentFolder / name).string()));
+    }
+  }
+
+  void check_segment(const SegmentRecord& record) {
+    ++report_.segments;
+    const uint64_t before = report_.bytes;
+    auto segment = open_segment(folder_, record, manifest_.segment_shape());
+    if (!segment)
+      problem(segment.error().message);
+    else
+      for (std::string& what : segment->problems([&](uint64_t bytes) { advance(bytes); }))
+        problem(std::move(what));
+    // What could not be read counts as done, so that progress ends at all of it.
+    if (const uint64_t read = report_.bytes - before; read < record.bytes)
+      advance(record.bytes - read);
+  }
+
+  const fs::path& folder_;
+  const BankManifest& manifest_;
+  const Catalogue& catalogue_;
+  const std::function<void(uint64_t, uint64_t)>& progress_;
+  uint64_t all_bytes_ = 0;
+  std::unordered_set<std::string> told_;
+  BankReader::Report report_;
+};
+
+}  // namespace
+
+Result<Segment> open_segment(const fs::path& folder, const SegmentRecord& record,
+                             const SegmentShape& shape) {
+  const fs::path file = folder / kSegmentFolder / record.file;
+  std::error_code failed;
+  if (!fs::exists(file, failed) && !failed)
+    return Error{Code::not_found,
+                 fmt::format("{}: this segment of the bank is missing ({} chunks); restore it from "
+                             "a copy, or encode into a new bank",
+                             file.string(), record.chunks)};
+  MSA_ASSIGN(Segment segment, Segment::open(file, static_cast<uint64_t>(record.id), shape));
+  if (segment.chunks() != record.chunks || segment.bytes() != record.bytes ||
+      segment.checksum() != record.checksum)
+    return Error{
+        Code::mismatch,
+        fmt::format("{}: has {} chunks, {} bytes and checksum {}, the catalogue says {}, "
+                    "{} and {}; restore the bank from a copy",
+                    file.string(), segment.chunks(), segment.bytes(), to_hex(segment.checksum()),
+                    record.chunks, record.bytes, to_hex(record.checksum))};
+  return segment;
+}
+
+Result<BankReader::Report> verify_bank(const fs::path& folder, const BankManifest& manifest,
+                                       const Catalogue& catalogue,
+                                       const std::function<void(uint64_t, uint64_t)>& progress) {
+  return Verification(folder, manifest, catalogue, progress).run();
+}
+
+}  // namespace msa

@@ -1,0 +1,271 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <set>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+
+#include "base/files.h"
+#include "memory/bank.h"
+#include "memory/bank_files.h"
+
+namespace msa {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Numbers are below this, so that the next one always fits 32 bits.
+constexpr uint64_t kNumbers = UINT32_MAX;
+constexpr uint64_t kMaxSegmentChunks = UINT32_MAX;
+
+// A new bank is made only where nothing else lies: in a folder that is absent, empty, or left by an
+// interrupted creation.
+Result<void> check_free_for_bank(const fs::path& folder) {
+  MSA_ASSIGN(const std::vector<std::string> names, list_names(folder));
+  const std::string unfinished = fmt::format("{}.new", kCatalogueFile);
+  for (const std::string& name : names) {
+    if (name.starts_with('.') || name == kLockFile || name == kSegmentFolder ||
+        name.starts_with(unfinished))
+      continue;
+    return Error{Code::invalid_argument,
+                 fmt::format("{}: holds other files ('{}') and no memory bank; give a new or empty "
+                             "folder",
+                             folder.string(), name)};
+  }
+  MSA_ASSIGN(const std::vector<std::string> segments, list_names(folder / kSegmentFolder));
+  // A creation makes no segments: here the catalogue got lost, and a new one would orphan them.
+  if (!segments.empty())
+    return Error{Code::corrupt,
+                 fmt::format("{}: has {} files in {}/ and no {}; restore that from a copy, or give "
+                             "a new folder",
+                             folder.string(), segments.size(), kSegmentFolder, kCatalogueFile)};
+  return {};
+}
+
+class FolderWriter final : public BankWriter {
+ public:
+  FolderWriter(fs::path folder, BankManifest manifest, FolderLock lock, Catalogue catalogue)
+      : folder_(std::move(folder)),
+        shape_(manifest.segment_shape()),
+        lock_(std::move(lock)),
+        catalogue_(std::move(catalogue)) {}
+
+  // Removes what an interrupted commit left, and finds out which numbers come next.
+  Result<void> start() {
+    MSA_ASSIGN(const uint32_t next, catalogue_.next_number());
+    next_number_ = next;
+    MSA_ASSIGN(next_segment_, catalogue_.next_segment());
+    MSA_ASSIGN(const std::vector<SegmentRecord> records, catalogue_.segments());
+    std::set<std::string_view> recorded;
+    for (const SegmentRecord& record : records) recorded.insert(record.file);
+    MSA_ASSIGN(const std::vector<std::string> names, list_names(folder_ / kSegmentFolder));
+    for (const std::string& name : names) {
+      const bool ours = is_unfinished_segment(name) || parse_segment_file_name(name).has_value();
+      if (ours && !recorded.contains(name)) MSA_TRY(remove_file(folder_ / kSegmentFolder / name));
+    }
+    return {};
+  }
+
+  Result<Presence> presence(std::string_view id, std::string_view title,
+                            std::string_view text) override {
+    const uint64_t hash = document_hash(title, text);
+    if (const auto waiting = pending_ids_.find(std::string(id)); waiting != pending_ids_.end())
+      return waiting->second == hash ? Presence::same : Presence::different;
+    MSA_ASSIGN(const auto record, catalogue_.find_id(id));
+    if (!record) return Presence::absent;
+    return record->hash == hash ? Presence::same : Presence::different;
+  }
+
+  uint32_t next_number() const override { return static_cast<uint32_t>(next_number_); }
+
+  Result<void> add(std::vector<NewDocument> documents, EncodedBatch batch) override {
+    MSA_TRY(check_batch(documents, batch));
+    // Everything is made aside first: if memory runs out, nothing has changed.
+    std::vector<DocumentRecord> records;
+    records.reserve(documents.size());
+    std::unordered_map<std::string, uint64_t> ids;
+    uint64_t text_bytes = 0, chunk = pending_chunks_;
+    for (size_t i = 0; i < documents.size(); ++i) {
+      NewDocument& document = documents[i];
+      MSA_TRY(check_document(document, ids));
+      DocumentRecord record;
+      record.number = static_cast<uint32_t>(next_number_ + i);
+      record.hash = document_hash(document.title, document.text);
+      record.char_begin = document.char_begin;
+      record.char_end = document.char_end;
+      record.tokens = document.tokens;
+      record.first_chunk = static_cast<uint32_t>(chunk);
+      record.chunks = batch.chunks[i];
+      chunk += batch.chunks[i];
+      ids.emplace(document.id, record.hash);
+      record.id = std::move(document.id);
+      record.title = std::move(document.title);
+      record.source = std::move(document.source);
+      record.text = std::move(document.text);
+      text_bytes += record.title.size() + record.text.size();
+      records.push_back(std::move(record));
+    }
+    batch.last_hidden = {};
+    pending_documents_.reserve(pending_documents_.size() + records.size());
+    pending_batches_.reserve(pending_batches_.size() + 1);
+    pending_ids_.reserve(pending_ids_.size() + ids.size());
+
+    next_number_ += records.size();
+    pending_chunks_ = chunk;
+    pending_text_bytes_ += text_bytes;
+    std::move(records.begin(), records.end(), std::back_inserter(pending_documents_));
+    pending_batches_.push_back(std::move(batch));
+    pending_ids_.merge(ids);
+    return {};
+  }
+
+  uint64_t pending_bytes() const override {
+    return pending_chunks_ * shape_.bytes_per_chunk() + pending_text_bytes_;
+  }
+
+  Result<void> commit() override {
+    if (pending_documents_.empty()) return {};
+    SegmentRecord record;
+    // Another id for every attempt: should a failed transaction turn out to be on the disk after
+    // all, its segment file is still the one that it names.
+    record.id = next_segment_++;
+    record.file = segment_file_name(record.id);
+    const fs::path file = folder_ / kSegmentFolder / record.file;
+    if (Result<void> done = write(file, record); !done) {
+      // After an I/O error nobody knows what the disk holds; the next writer will, and clean up.
+      if (done.error().code != Code::io && done.error().code != Code::internal)
+        (void)remove_file(file);
+      return done;
+    }
+    pending_documents_.clear();
+    pending_batches_.clear();
+    pending_ids_.clear();
+    pending_chunks_ = pending_text_bytes_ = 0;
+    return {};
+  }
+
+ private:
+  Error refuse(std::string_view what, std::string_view remedy) const {
+    return Error{Code::invalid_argument, fmt::format("{}: {}; {}", folder_.string(), what, remedy)};
+  }
+
+  Result<void> check_batch(const std::vector<NewDocument>& documents,
+                           const EncodedBatch& batch) const {
+    constexpr std::string_view kBug = "report this as a bug";
+    if (batch.chunks.size() != documents.size())
+      return refuse(fmt::format("a batch of {} encoded documents came with {} documents",
+                                batch.chunks.size(), documents.size()),
+                    kBug);
+    uint64_t chunks = 0;
+    for (const uint32_t c : batch.chunks) {
+      if (c == 0) return refuse("a batch has a document without chunks", kBug);
+      chunks += c;
+    }
+    if (chunks != batch.total_chunks || batch.kv_width != shape_.kv_width ||
+        batch.dtype != shape_.dtype || batch.layers.size() != shape_.router_layers.size())
+      return refuse(
+          fmt::format(
+              "a batch of {} chunks, {} layers of width {} in {} does not fit the bank's {} "
+              "layers of width {} in {}",
+              batch.total_chunks, batch.layers.size(), batch.kv_width, name_of(batch.dtype),
+              shape_.router_layers.size(), shape_.kv_width, name_of(shape_.dtype)),
+          kBug);
+    if (chunks > kMaxSegmentChunks - pending_chunks_)
+      return refuse(fmt::format("{} chunks are too many for one segment", pending_chunks_ + chunks),
+                    "commit more often");
+    // At most 2^32 chunks, and a width that the manifest bounds: cannot wrap.
+    const uint64_t key_bytes = chunks * shape_.kv_width * size_of(shape_.dtype);
+    for (const EncodedLayer& layer : batch.layers)
+      if (layer.keys.bytes() < key_bytes || layer.content.bytes() / 2 < key_bytes)
+        return refuse("a batch's arrays are smaller than its chunks need", kBug);
+    if (documents.size() > kNumbers - next_number_)
+      return refuse(fmt::format("has given out {} of {} document numbers, {} more do not fit",
+                                next_number_, kNumbers, documents.size()),
+                    "start a new bank");
+    return {};
+  }
+
+  Result<void> check_document(const NewDocument& document,
+                              const std::unordered_map<std::string, uint64_t>& ids) {
+    if (document.id.empty()) return refuse("a document has no id", "give it one");
+    if (document.char_end < document.char_begin || document.char_end > INT64_MAX ||
+        document.tokens > INT64_MAX)
+      return refuse(fmt::format("document '{}' says that it is characters {} to {}", document.id,
+                                document.char_begin, document.char_end),
+                    "report this as a bug");
+    bool there = ids.contains(document.id) || pending_ids_.contains(document.id);
+    if (!there) {
+      MSA_ASSIGN(const auto record, catalogue_.find_id(document.id));
+      there = record.has_value();
+    }
+    if (there)
+      return refuse(fmt::format("has a document '{}' already", document.id), "give it another id");
+    return {};
+  }
+
+  // The two steps of a commit: first the arrays, then the one transaction that makes them count.
+  Result<void> write(const fs::path& file, SegmentRecord& record) {
+    std::vector<std::vector<SegmentPiece>> pieces(shape_.router_layers.size());
+    const size_t width = shape_.kv_width;
+    for (size_t l = 0; l < pieces.size(); ++l)
+      for (const EncodedBatch& batch : pending_batches_) {
+        const EncodedLayer& layer = batch.layers[l];
+        const size_t rows = batch.total_chunks;
+        pieces[l].push_back({ConstAnyMat(layer.keys.data(), shape_.dtype, rows, width),
+                             ConstAnyMat(layer.content.data(), shape_.dtype, rows, 2 * width)});
+      }
+    MSA_ASSIGN(const WrittenSegment written,
+               write_segment(file, static_cast<uint64_t>(record.id), shape_, pieces));
+    assert(written.chunks == pending_chunks_);
+    record.chunks = written.chunks;
+    record.bytes = written.bytes;
+    record.checksum = written.checksum;
+    return catalogue_.commit_segment(record, pending_documents_,
+                                     static_cast<uint32_t>(next_number_));
+  }
+
+  fs::path folder_;
+  SegmentShape shape_;
+  FolderLock lock_;
+  Catalogue catalogue_;
+  uint64_t next_number_ = 0;  // pending documents counted
+  int64_t next_segment_ = 1;
+
+  std::vector<DocumentRecord> pending_documents_;  // rows count from the first pending batch
+  std::vector<EncodedBatch> pending_batches_;
+  std::unordered_map<std::string, uint64_t> pending_ids_;  // and the hash of title and text
+  uint64_t pending_chunks_ = 0, pending_text_bytes_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& folder,
+                                                               const BankManifest& manifest) {
+  const std::string json = to_json(manifest);
+  if (Result<BankManifest> readable = parse_manifest(json, folder); !readable)
+    return Error{Code::invalid_argument, std::move(readable).error().message};
+  const fs::path file = folder / kCatalogueFile;
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) MSA_TRY(check_free_for_bank(folder));
+  MSA_TRY(make_folder(folder));
+  MSA_ASSIGN(FolderLock lock, FolderLock::take(folder));
+  MSA_TRY(make_folder(folder / kSegmentFolder));
+
+  // Asked again: another process may have made the bank before it gave the lock back.
+  const bool exists = fs::exists(file, ignored);
+  MSA_ASSIGN(Catalogue catalogue, exists ? Catalogue::open(file, Catalogue::Access::write)
+                                         : Catalogue::create(file, json));
+  if (exists) {
+    MSA_ASSIGN(const std::string stored, catalogue.manifest());
+    MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
+    MSA_TRY(check_manifest(bank, manifest, folder));
+  }
+  auto writer =
+      std::make_unique<FolderWriter>(folder, manifest, std::move(lock), std::move(catalogue));
+  MSA_TRY(writer->start());
+  return writer;
+}
+
+}  // namespace msa

@@ -1,0 +1,302 @@
+#include "memory/segment.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <utility>
+
+#include "base/checked.h"
+#include "base/hash.h"
+#include "memory/segment_format.h"
+
+namespace msa {
+namespace {
+
+constexpr uint64_t kMaxFileBytes = INT64_MAX;
+
+uint32_t dtype_number(DType dtype) {
+  return dtype == DType::f32 ? 0 : 1;
+}
+
+uint64_t header_checksum(const SegmentHeader& header, std::span<const SegmentLayerEntry> table) {
+  Hasher hasher;
+  hasher.add(std::as_bytes(std::span(&header, 1)).first(offsetof(SegmentHeader, checksum)));
+  hasher.add(std::as_bytes(table));
+  return hasher.digest();
+}
+
+std::span<const std::byte> dense_bytes(const ConstAnyMat& m) {
+  assert(m.dense());
+  return {m.data, m.rows * m.cols * size_of(m.dtype)};
+}
+
+// Reads [begin, end) of the file piece by piece, so that a caller sees progress and a bank much
+// larger than the memory does not fill it.
+class PieceReader {
+ public:
+  PieceReader(const MappedFile& file, const std::function<void(uint64_t)>& progress)
+      : file_(file), progress_(progress) {}
+
+  template <class Visit>
+  void read(uint64_t begin, uint64_t end, Visit visit) const {
+    constexpr uint64_t kPiece = 8u << 20;
+    while (begin < end) {
+      const uint64_t length = std::min(kPiece, end - begin);
+      visit(file_.bytes().subspan(begin, length));
+      file_.drop(begin, length);
+      if (progress_) progress_(length);
+      begin += length;
+    }
+  }
+
+  uint64_t checksum(const SegmentPlan::Array& array) const {
+    Hasher hasher;
+    read(array.offset, array.offset + array.bytes,
+         [&](std::span<const std::byte> piece) { hasher.add(piece); });
+    return hasher.digest();
+  }
+
+  bool all_zero(uint64_t begin, uint64_t end) const {
+    bool zero = true;
+    read(begin, end, [&](std::span<const std::byte> piece) {
+      zero = zero &&
+             std::all_of(piece.begin(), piece.end(), [](std::byte b) { return b == std::byte{0}; });
+    });
+    return zero;
+  }
+
+ private:
+  const MappedFile& file_;
+  const std::function<void(uint64_t)>& progress_;
+};
+
+Error damaged(const std::filesystem::path& file, std::string_view what) {
+  return Error{Code::corrupt,
+               fmt::format("{}: {}; restore the bank from a copy, or encode into a new one",
+                           file.string(), what)};
+}
+
+}  // namespace
+
+size_t SegmentShape::bytes_per_chunk() const {
+  return 3 * kv_width * size_of(dtype) * router_layers.size();
+}
+
+std::optional<SegmentPlan> plan_segment(const SegmentShape& shape, uint64_t chunks) {
+  const uint64_t layers = shape.router_layers.size();
+  const auto table = checked_mul<uint64_t>(layers, sizeof(SegmentLayerEntry));
+  const auto keys = checked_product<uint64_t>({chunks, shape.kv_width, size_of(shape.dtype)});
+  if (!table || !keys) return std::nullopt;
+
+  SegmentPlan plan;
+  plan.layers.resize(layers);
+  plan.table_end = sizeof(SegmentHeader) + *table;
+  plan.file_bytes = plan.table_end;
+  // Appends an array behind what is there; false if the file would grow too large.
+  const auto append = [&](SegmentPlan::Array& array, uint64_t bytes) {
+    const auto padded = checked_add(plan.file_bytes, kSegmentAlignment - 1);
+    if (!padded) return false;
+    array = {*padded / kSegmentAlignment * kSegmentAlignment, bytes};
+    const auto end = checked_add(array.offset, bytes);
+    if (!end || *end > kMaxFileBytes) return false;
+    plan.file_bytes = *end;
+    return true;
+  };
+  const auto content = checked_mul<uint64_t>(*keys, 2);
+  if (!content) return std::nullopt;
+  for (SegmentPlan::Layer& layer : plan.layers)
+    if (!append(layer.keys, *keys)) return std::nullopt;
+  for (SegmentPlan::Layer& layer : plan.layers)
+    if (!append(layer.content, *content)) return std::nullopt;
+  return plan;
+}
+
+Result<WrittenSegment> write_segment(const std::filesystem::path& file, uint64_t number,
+                                     const SegmentShape& shape,
+                                     const std::vector<std::vector<SegmentPiece>>& pieces) {
+  assert(shape.dtype == DType::f32 || shape.dtype == DType::bf16);
+  assert(!shape.router_layers.empty() && pieces.size() == shape.router_layers.size());
+  uint64_t chunks = 0;
+  for (const SegmentPiece& piece : pieces.front()) chunks += piece.keys.rows;
+  const std::optional<SegmentPlan> plan = plan_segment(shape, chunks);
+  if (!plan)
+    return Error{Code::invalid_argument,
+                 fmt::format("{}: {} chunks are too many for one segment; commit more often",
+                             file.string(), chunks)};
+
+  SegmentHeader header{};
+  header.magic = kSegmentMagic;
+  header.version = kSegmentVersion;
+  header.layers = static_cast<uint32_t>(pieces.size());
+  header.number = number;
+  header.chunks = chunks;
+  header.kv_width = shape.kv_width;
+  header.dtype = dtype_number(shape.dtype);
+  header.file_bytes = plan->file_bytes;
+  std::vector<SegmentLayerEntry> table(pieces.size());
+  for (size_t l = 0; l < table.size(); ++l) {
+    const SegmentPlan::Layer& layer = plan->layers[l];
+    table[l].layer = static_cast<uint32_t>(shape.router_layers[l]);
+    table[l].keys_offset = layer.keys.offset;
+    table[l].keys_bytes = layer.keys.bytes;
+    table[l].content_offset = layer.content.offset;
+    table[l].content_bytes = layer.content.bytes;
+  }
+
+  MSA_ASSIGN(AtomicFileWriter writer, AtomicFileWriter::create(file));
+  // Their checksums are known only at the end, when header and table are written again.
+  MSA_TRY(writer.write(std::as_bytes(std::span(&header, 1))));
+  MSA_TRY(writer.write(std::as_bytes(std::span(table))));
+  const auto write_array = [&](const std::vector<SegmentPiece>& layer,
+                               ConstAnyMat SegmentPiece::*part) -> Result<uint64_t> {
+    MSA_TRY(writer.pad_to(kSegmentAlignment));
+    Hasher hasher;
+    for (const SegmentPiece& piece : layer) {
+      assert((piece.*part).dtype == shape.dtype);
+      const std::span<const std::byte> bytes = dense_bytes(piece.*part);
+      hasher.add(bytes);
+      MSA_TRY(writer.write(bytes));
+    }
+    return hasher.digest();
+  };
+  for (size_t l = 0; l < table.size(); ++l) {
+    MSA_ASSIGN(table[l].keys_checksum, write_array(pieces[l], &SegmentPiece::keys));
+    assert(writer.size() == table[l].keys_offset + table[l].keys_bytes);
+  }
+  for (size_t l = 0; l < table.size(); ++l) {
+    MSA_ASSIGN(table[l].content_checksum, write_array(pieces[l], &SegmentPiece::content));
+    assert(writer.size() == table[l].content_offset + table[l].content_bytes);
+  }
+  header.checksum = header_checksum(header, table);
+  MSA_TRY(writer.write_at(0, std::as_bytes(std::span(&header, 1))));
+  MSA_TRY(writer.write_at(sizeof(header), std::as_bytes(std::span(table))));
+  MSA_TRY(writer.commit());
+  return WrittenSegment{chunks, plan->file_bytes, header.checksum};
+}
+
+Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number,
+                              const SegmentShape& shape) {
+  Segment segment;
+  MSA_ASSIGN(segment.file_, MappedFile::open(file));
+  const std::span<const std::byte> bytes = segment.file_.bytes();
+
+  SegmentHeader header;
+  if (bytes.size() < sizeof(header))
+    return damaged(file, fmt::format("has {} bytes, a segment's header alone has {}", bytes.size(),
+                                     sizeof(header)));
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  if (header.magic != kSegmentMagic) return damaged(file, "does not begin as a segment does");
+  if (header.version > kSegmentVersion)
+    return Error{Code::unsupported,
+                 fmt::format("{}: is a segment of version {}, this program reads versions up to "
+                             "{}; use a newer msa",
+                             file.string(), header.version, kSegmentVersion)};
+  if (header.version != kSegmentVersion)
+    return damaged(file, fmt::format("says that it is of version {}", header.version));
+
+  // The shape is checked against the bank's before anything is computed from the file's numbers.
+  const size_t layers = shape.router_layers.size();
+  if (header.layers != layers)
+    return damaged(file, fmt::format("has {} layers, the bank has {}", header.layers, layers));
+  if (header.kv_width != shape.kv_width)
+    return damaged(file, fmt::format("has rows of {} values, the bank's have {}", header.kv_width,
+                                     shape.kv_width));
+  if (header.dtype != dtype_number(shape.dtype))
+    return damaged(
+        file, fmt::format("holds values of type {}, the bank's are of type {} ({})", header.dtype,
+                          dtype_number(shape.dtype), name_of(shape.dtype)));
+  const std::optional<SegmentPlan> plan = plan_segment(shape, header.chunks);
+  if (!plan || header.file_bytes != plan->file_bytes)
+    return damaged(file, fmt::format("says that it has {} chunks and {} bytes, which do not fit "
+                                     "each other",
+                                     header.chunks, header.file_bytes));
+  if (bytes.size() != plan->file_bytes)
+    return damaged(file, fmt::format("has {} bytes, {} chunks need {}", bytes.size(), header.chunks,
+                                     plan->file_bytes));
+  // The table lies within the file: it is part of what file_bytes counts.
+  std::vector<SegmentLayerEntry> table(layers);
+  std::memcpy(table.data(), bytes.data() + sizeof(header), layers * sizeof(SegmentLayerEntry));
+  if (header.checksum != header_checksum(header, table))
+    return damaged(file, "the header or the layer table was changed (checksum differs)");
+  if (header.number != number)
+    return damaged(file, fmt::format("is segment {}, but stands in the place of segment {}",
+                                     header.number, number));
+
+  const size_t element = size_of(shape.dtype);
+  for (size_t l = 0; l < layers; ++l) {
+    const SegmentPlan::Layer& planned = plan->layers[l];
+    const SegmentLayerEntry& entry = table[l];
+    if (entry.layer != static_cast<uint32_t>(shape.router_layers[l]))
+      return damaged(file, fmt::format("entry {} is of layer {}, the bank's is of layer {}", l,
+                                       entry.layer, shape.router_layers[l]));
+    if (entry.keys_offset != planned.keys.offset || entry.keys_bytes != planned.keys.bytes ||
+        entry.content_offset != planned.content.offset ||
+        entry.content_bytes != planned.content.bytes || entry.reserved != 0 || entry.reserved2 != 0)
+      return damaged(
+          file, fmt::format("layer {}: its arrays are not where they have to be", entry.layer));
+    assert(planned.content.bytes == header.chunks * 2 * shape.kv_width * element);
+    segment.layers_.push_back({ConstAnyMat(bytes.data() + planned.keys.offset, shape.dtype,
+                                           header.chunks, shape.kv_width),
+                               ConstAnyMat(bytes.data() + planned.content.offset, shape.dtype,
+                                           header.chunks, 2 * shape.kv_width)});
+  }
+  if (header.reserved != 0) return damaged(file, "a reserved field of the header is not zero");
+  segment.chunks_ = header.chunks;
+  segment.checksum_ = header.checksum;
+  segment.router_layers_ = shape.router_layers;
+  return segment;
+}
+
+std::vector<std::string> Segment::problems(
+    const std::function<void(uint64_t bytes)>& progress) const {
+  std::vector<std::string> problems;
+  const PieceReader reader(file_, progress);
+  const SegmentShape shape{router_layers_, layers_.front().keys.cols, layers_.front().keys.dtype};
+  const SegmentPlan plan = *plan_segment(shape, chunks_);
+
+  SegmentHeader header;
+  std::vector<SegmentLayerEntry> table(plan.layers.size());
+  std::memcpy(&header, file_.bytes().data(), sizeof(header));
+  std::memcpy(table.data(), file_.bytes().data() + sizeof(header),
+              table.size() * sizeof(SegmentLayerEntry));
+  if (header.checksum != checksum_ || header_checksum(header, table) != checksum_) {
+    problems.push_back(
+        damaged(file_.path(), "the header or the layer table was changed while in use").message);
+    return problems;
+  }
+  if (progress) progress(plan.table_end);
+
+  uint64_t read_to = plan.table_end;
+  const auto check = [&](const SegmentPlan::Array& array, uint64_t expected, size_t l,
+                         std::string_view name) {
+    if (!reader.all_zero(read_to, array.offset))
+      problems.push_back(
+          damaged(file_.path(), fmt::format("layer {}: the bytes from {} to {}, "
+                                            "before the {}, are not zero",
+                                            router_layers_[l], read_to, array.offset, name))
+              .message);
+    if (const uint64_t actual = reader.checksum(array); actual != expected)
+      problems.push_back(
+          damaged(file_.path(),
+                  fmt::format("layer {}: the {} (bytes {} to {}) have checksum {}, written was {}",
+                              router_layers_[l], name, array.offset, array.offset + array.bytes,
+                              to_hex(actual), to_hex(expected)))
+              .message);
+    read_to = array.offset + array.bytes;
+  };
+  for (size_t l = 0; l < table.size(); ++l)
+    check(plan.layers[l].keys, table[l].keys_checksum, l, "routing keys");
+  for (size_t l = 0; l < table.size(); ++l)
+    check(plan.layers[l].content, table[l].content_checksum, l, "pooled keys and values");
+  return problems;
+}
+
+Result<void> Segment::verify(const std::function<void(uint64_t bytes)>& progress) const {
+  const std::vector<std::string> found = problems(progress);
+  if (!found.empty()) return Error{Code::corrupt, found.front()};
+  return {};
+}
+
+}  // namespace msa
