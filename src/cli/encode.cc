@@ -1,0 +1,182 @@
+// msa encode: files, folders and standard input into a memory bank.
+#include <fmt/format.h>
+
+#include <memory>
+#include <mutex>
+
+#include "cli/format.h"
+#include "cli/json_output.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
+
+namespace msa::cli {
+namespace {
+
+constexpr size_t kProblemsShown = 10;
+
+struct EncodeArguments {
+  ModelFlags model;
+  std::string bank;
+  std::vector<std::string> paths;
+  EncodeOptions options;
+  uint64_t segment_mebibytes = 128;
+  bool strict = false, json = false;
+};
+
+// Documents that could not be taken: the first ones are shown as they come, the others counted.
+class Problems {
+ public:
+  Problems(Console& console, bool all) : console_(console), all_(all) {}
+
+  void add(const DocumentProblem& problem) {
+    const std::lock_guard lock(mutex_);
+    ++count_;
+    if (!all_ && count_ > kProblemsShown) return;
+    console_.warning(fmt::format("{}: {}", problem.where, problem.what));
+    shown_.push_back(to_json(problem));
+  }
+  void finish() {
+    if (count_ > shown_.size())
+      console_.warning(
+          fmt::format("{}; -v shows them all",
+                      counted(count_ - shown_.size(), "more problem", "more problems")));
+  }
+  Json json() const { return shown_; }
+
+ private:
+  std::mutex mutex_;
+  Console& console_;
+  bool all_;
+  uint64_t count_ = 0;
+  Json shown_ = Json::array();
+};
+
+void print_report(Session& session, const EncodeReport& report, const BankInfo& bank) {
+  Output& out = session.out;
+  out.write(fmt::format("encoded {} ({}, {}, {}) in {}, {} tokens/s\n",
+                        counted(report.documents, "document", "documents"),
+                        counted(report.passages, "passage", "passages"),
+                        counted(report.tokens, "token", "tokens"),
+                        counted(report.chunks, "chunk", "chunks"), format_duration(report.seconds),
+                        format_rate(report.tokens_per_second)));
+  if (report.already_there > 0)
+    out.write(fmt::format("already in the bank: {}\n",
+                          counted(report.already_there, "passage", "passages")));
+  const DocumentCounts& input = report.input;
+  if (input.empty + input.bad + report.rejected > 0)
+    out.write(fmt::format("left out: {} empty, {} unreadable, {} rejected\n",
+                          format_count(input.empty), format_count(input.bad),
+                          format_count(report.rejected)));
+  if (input.replaced_utf8 > 0)
+    out.write(fmt::format(
+        "replaced by U+FFFD: {}\n",
+        counted(input.replaced_utf8, "invalid UTF-8 sequence", "invalid UTF-8 sequences")));
+  out.write(fmt::format("bank {}: {}, {}, {} on disk\n", bank.path.string(),
+                        counted(bank.documents, "document", "documents"),
+                        counted(bank.chunks, "chunk", "chunks"), format_bytes(bank.disk_bytes)));
+}
+
+Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments) {
+  Console& console = session.console;
+  MSA_ASSIGN(const std::filesystem::path folder, bank_folder(arguments.bank));
+  Problems problems(console, session.global.verbose > 0);
+  const auto on_problem = [&](const DocumentProblem& problem) { problems.add(problem); };
+
+  // The cheap check first: a mistyped path should not wait for the model.
+  MSA_TRY(model_folder(arguments.model.folder));
+  ReaderOptions reading;
+  reading.on_problem = on_problem;
+  MSA_ASSIGN(const std::unique_ptr<DocumentSource> source,
+             open_documents({arguments.paths.begin(), arguments.paths.end()}, reading));
+  MSA_ASSIGN(const Model model, open_model(session, arguments.model));
+  MSA_ASSIGN(Bank bank, Bank::open_or_create(folder, model));
+  note_random_weights(session, model);
+
+  StopOnSignal stop([&] {
+    console.note("stopping after the documents at hand are committed; Ctrl-C again stops at once");
+  });
+  EncodeOptions options = arguments.options;
+  options.segment_bytes = arguments.segment_mebibytes << 20;
+  options.on_problem = on_problem;
+  Result<EncodeReport> outcome = [&] {
+    Progress progress(console);
+    return encode(
+        model, bank, *source, options,
+        [&](const EncodeProgress& now) { progress.update([&] { return describe(now); }); },
+        stop.token());
+  }();
+  problems.finish();
+  if (!outcome) return std::move(outcome).error();
+  const EncodeReport& report = *outcome;
+  MSA_ASSIGN(const BankInfo info, bank.info());
+  if (arguments.json) {
+    Json json = to_json(report);
+    json["problems"] = problems.json();
+    json["bank"] = to_json(info);
+    session.out.write(dump(json) + "\n");
+  } else {
+    print_report(session, report, info);
+  }
+  if (report.stopped)
+    return Error{Code::cancelled,
+                 fmt::format("encode: stopped after {}, which are committed to {}; run the same "
+                             "command again to go on",
+                             counted(report.documents, "document", "documents"), folder.string())};
+  const uint64_t bad = report.input.bad + report.rejected;
+  const bool nothing_good = report.documents == 0 && report.already_there == 0;
+  if (bad > 0 && (arguments.strict || nothing_good)) {
+    session.out.flush();
+    console.error(fmt::format("encode: {} could not be encoded{}; the warnings above say why",
+                              counted(bad, "document", "documents"),
+                              nothing_good ? ", and there was no other" : ""));
+    return ExitCode::rejected_input;
+  }
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+void add_encode(CLI::App& app, Command& chosen) {
+  auto arguments = std::make_shared<EncodeArguments>();
+  CLI::App& command = *app.add_subcommand("encode", "Encode documents into a memory bank");
+  command
+      .add_option("PATH", arguments->paths,
+                  "Files (.txt .md .json .jsonl, also .gz or .zst), folders, or - for standard "
+                  "input")
+      ->required();
+  add_bank_flag(command, arguments->bank);
+  add_model_flags(command, arguments->model);
+  command
+      .add_option("--passage-tokens", arguments->options.passage_tokens,
+                  "Longer texts are split into passages of at most so many tokens")
+      ->type_name("N")
+      ->check(whole_number(16, 1'000'000))
+      ->capture_default_str();
+  command.add_option("--batch-tokens", arguments->options.batch_tokens, "Tokens encoded together")
+      ->type_name("N")
+      ->check(whole_number(1, 1'000'000))
+      ->capture_default_str();
+  command
+      .add_option("--segment-mib", arguments->segment_mebibytes,
+                  "Commit after so many MiB of encoded documents")
+      ->type_name("N")
+      ->check(whole_number(1, 1 << 20))
+      ->capture_default_str();
+  command.add_flag("--strict", arguments->strict, "Exit with 7 if any document was bad");
+  add_json_flag(command, arguments->json);
+  command.footer(
+      "A document that is in the bank already (same id, same text) is passed over: run the same\n"
+      "command again to go on after a stop. Bad documents are reported and left out; the exit "
+      "code\n"
+      "is 7 if none was good, or with --strict if any was bad.\n\n"
+      "Examples:\n"
+      "  msa encode notes/ report.md --bank memory --model models/MSA-4B\n"
+      "  msa encode corpus.jsonl.zst -b memory -m models/MSA-4B --passage-tokens 256\n"
+      "  pandoc book.epub -t plain | msa encode - -b memory -m models/MSA-4B\n");
+  command.callback([&chosen, arguments] {
+    chosen = [arguments](Session& session) { return run_encode(session, *arguments); };
+  });
+}
+
+}  // namespace msa::cli

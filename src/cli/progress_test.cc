@@ -1,0 +1,3 @@
+#include "cli/progress.h"
+#include <gtest/gtest.h>
+TEST(Progress, Compiles) {}
