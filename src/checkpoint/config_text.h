@@ -1,0 +1,15 @@
+// The part of reading a config.json that needs no file.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+#include "checkpoint/config.h"
+#include "msa/result.h"
+
+namespace msa {
+
+// read_config() of a text; `file` is for the messages.
+Result<ModelConfig> parse_config(std::string_view text, const std::filesystem::path& file);
+
+}  // namespace msa
