@@ -74,9 +74,10 @@ std::string unknown_argument(const CLI::App& app) {
 }
 
 std::string describe(const CLI::App& app, const CLI::ParseError& error) {
-  const std::string& name = error.get_name();
-  if (name == "ExtrasError") return unknown_argument(app);
-  if (name == "RequiredError" && !innermost(app).get_subcommands({}).empty()) {
+  // By type: the name some of these carry is that of the command.
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) return unknown_argument(app);
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
+      !innermost(app).get_subcommands({}).empty()) {
     std::string commands;
     for (const CLI::App* sub : innermost(app).get_subcommands({}))
       commands += (commands.empty() ? "" : ", ") + sub->get_name();

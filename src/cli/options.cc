@@ -25,37 +25,37 @@ bool parse_whole(std::string_view text, T& value) {
 }  // namespace
 
 CLI::Validator whole_number(uint64_t least, uint64_t most) {
-  CLI::Validator check("", "", "whole_number");
-  check.operation([least, most](std::string& text) -> std::string {
-    uint64_t value = 0;
-    if (parse_whole(text, value) && value >= least && value <= most) return {};
-    return fmt::format("'{}' is not a whole number from {} to {}", text, least, most);
-  });
-  return check;
+  return CLI::Validator(
+      [least, most](std::string& text) -> std::string {
+        uint64_t value = 0;
+        if (parse_whole(text, value) && value >= least && value <= most) return {};
+        return fmt::format("'{}' is not a whole number from {} to {}", text, least, most);
+      },
+      "", "");
 }
 
 CLI::Validator real_number(double least, double most, bool least_allowed) {
-  CLI::Validator check("", "", "real_number");
-  check.operation([=](std::string& text) -> std::string {
-    // strtod rather than from_chars: the standard libraries this builds with lack the latter for
-    // floating point or have it only since recently. The program keeps LC_NUMERIC at "C".
-    char* end = nullptr;
-    const double value = std::strtod(text.c_str(), &end);
-    const bool number = !text.empty() && *end == '\0' && std::isfinite(value);
-    if (number && (least_allowed ? value >= least : value > least) && value <= most) return {};
-    return fmt::format("'{}' is not a number {} {} and up to {}", text,
-                       least_allowed ? "from" : "above", least, most);
-  });
-  return check;
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        // strtod rather than from_chars: the standard libraries this builds with lack the latter
+        // for floating point or have it only since recently. The program keeps LC_NUMERIC at "C".
+        char* end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        const bool number = !text.empty() && *end == '\0' && std::isfinite(value);
+        if (number && (least_allowed ? value >= least : value > least) && value <= most) return {};
+        return fmt::format("'{}' is not a number {} {} and up to {}", text,
+                           least_allowed ? "from" : "above", least, most);
+      },
+      "", "");
 }
 
 CLI::Validator one_of(std::vector<std::string> names) {
-  CLI::Validator check("", "", "one_of");
-  check.operation([names = std::move(names)](std::string& text) -> std::string {
-    if (std::find(names.begin(), names.end(), text) != names.end()) return {};
-    return fmt::format("'{}' is not one of {}", text, fmt::join(names, ", "));
-  });
-  return check;
+  return CLI::Validator(
+      [names = std::move(names)](std::string& text) -> std::string {
+        if (std::find(names.begin(), names.end(), text) != names.end()) return {};
+        return fmt::format("'{}' is not one of {}", text, fmt::join(names, ", "));
+      },
+      "", "");
 }
 
 void add_model_flags(CLI::App& command, ModelFlags& flags) {

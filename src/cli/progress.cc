@@ -18,9 +18,9 @@ std::optional<double> valid_fraction(const ProgressState& state) {
   return std::clamp(*state.fraction, 0.0, 1.0);
 }
 
-std::string percent(double fraction) {
-  // Rounded down: 100% is said when it is true.
-  return fmt::format("{:3}%", static_cast<int>(std::floor(fraction * 100)));
+// Rounded down: 100% is said when it is true.
+int whole_percent(double fraction) {
+  return static_cast<int>(std::floor(fraction * 100));
 }
 
 std::string bar(double fraction, size_t width, bool unicode) {
@@ -36,26 +36,26 @@ std::string bar(double fraction, size_t width, bool unicode) {
 std::string render_bar(const ProgressState& state, size_t width, bool unicode) {
   const std::optional<double> fraction = valid_fraction(state);
   std::string head = state.doing, tail;
-  if (fraction) tail += "  " + percent(*fraction);
-  if (state.seconds_left) tail += "  " + format_duration(*state.seconds_left) + " left";
+  if (fraction) tail += fmt::format("  {:3}%", whole_percent(*fraction));
+  if (state.seconds_left) tail += fmt::format("  {} left", format_duration(*state.seconds_left));
   const size_t bar_room = fraction ? 1 + kMinBar : 0;
   for (const std::string& fact : state.facts) {
     if (display_width(head) + bar_room + display_width(tail) + 2 + display_width(fact) > width)
       break;
-    tail += "  " + fact;
+    tail += fmt::format("  {}", fact);
   }
   const size_t used = display_width(head) + display_width(tail);
   if (fraction && used + bar_room <= width)
-    head += " " + bar(*fraction, std::min(kMaxBar, width - used - 1), unicode);
+    head += fmt::format(" {}", bar(*fraction, std::min(kMaxBar, width - used - 1), unicode));
   return fit(head + tail, width);
 }
 
 std::string render_plain(const ProgressState& state) {
   std::string text = state.doing + ":";
   if (const std::optional<double> fraction = valid_fraction(state))
-    text += fmt::format(" {}%,", static_cast<int>(std::floor(*fraction * 100)));
-  for (const std::string& fact : state.facts) text += " " + fact + ",";
-  if (state.seconds_left) text += " " + format_duration(*state.seconds_left) + " left,";
+    text += fmt::format(" {}%,", whole_percent(*fraction));
+  for (const std::string& fact : state.facts) text += fmt::format(" {},", fact);
+  if (state.seconds_left) text += fmt::format(" {} left,", format_duration(*state.seconds_left));
   text.pop_back();
   return text;
 }
