@@ -33,6 +33,9 @@ class TestFolder {
   // Writes a file of this folder and returns its path.
   std::filesystem::path put(std::string_view name, std::string_view bytes) const {
     const std::filesystem::path file = path_ / name;
+    // Some file systems write a file that is truncated and filled again to the disk at once.
+    std::error_code ignored;
+    std::filesystem::remove(file, ignored);
     std::ofstream out(file, std::ios::binary | std::ios::trunc);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     if (!out.flush()) throw std::runtime_error("cannot write " + file.string());

@@ -79,12 +79,13 @@ Result<std::vector<SafetensorsFile>> open_files(const std::filesystem::path& fol
   MSA_ASSIGN(const WeightMap map, read_index(index));
   std::map<std::string, std::set<std::string_view>> shards;
   for (const auto& [name, shard] : map) shards[shard].insert(name);
-  for (const auto& [shard, names] : shards) {
+  for (const auto& [shard, names] : shards)
     if (!is_there(folder / shard))
       return Error{Code::not_found,
                    fmt::format("{}: is missing, {} maps {} tensors to it, '{}' first; download it",
                                (folder / shard).string(), index.filename().string(), names.size(),
                                printable(*names.begin()))};
+  for (const auto& [shard, names] : shards) {
     MSA_ASSIGN(SafetensorsFile file, SafetensorsFile::open(folder / shard));
     for (const std::string_view name : names)
       if (!file.tensors().contains(name))
