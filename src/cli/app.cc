@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <exception>
+#include <memory>
 #include <new>
 #include <string_view>
 
+#include "cli/help_formatter.h"
 #include "cli/options.h"
 #include "cli/suggest.h"
 
@@ -90,11 +92,13 @@ std::string describe(const CLI::App& app, const CLI::ParseError& error) {
 Result<ExitCode> parse_and_run(const std::vector<std::string>& arguments, Session& session) {
   CLI::App app("Memory Sparse Attention: encodes documents into a memory and answers from it",
                "msa");
+  app.formatter(std::make_shared<HelpFormatter>());
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.fallthrough();
   app.require_subcommand(1);
   app.set_help_flag("-h,--help", "Print this help and leave");
-  app.set_version_flag("--version", fmt::format("msa {}", version()));
+  app.set_version_flag("--version", fmt::format("msa {}", version()),
+                       "Print the version and leave");
   app.footer(
       "Examples:\n"
       "  msa encode notes/ --bank memory --model models/MSA-4B\n"

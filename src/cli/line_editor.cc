@@ -2,10 +2,8 @@
 
 #include <editline/readline.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -14,14 +12,10 @@
 #include <cstdlib>
 #include <cwchar>
 #include <memory>
-#include <system_error>
 
 namespace msa::cli {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr int kHistoryLines = 1000;
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT};
 
 // libedit has callbacks without arguments, so what they need lives here while a line is read.
@@ -102,37 +96,9 @@ class SignalsToEditor {
   struct sigaction old_[std::size(kSignals)] = {};
 };
 
-// The file with its folder, made so that only the user can read them.
-std::string prepare_history(const fs::path& file) {
-  std::error_code error;
-  if (!fs::exists(file.parent_path(), error)) {
-    fs::create_directories(file.parent_path().parent_path(), error);
-    if (::mkdir(file.parent_path().c_str(), 0700) != 0 && errno != EEXIST)
-      return fmt::format("{}: cannot be made: {}", file.parent_path().string(),
-                         std::generic_category().message(errno));
-  }
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0)
-    return fmt::format("{}: cannot be written: {}", file.string(),
-                       std::generic_category().message(errno));
-  ::close(fd);
-  return {};
-}
-
 }  // namespace
 
-std::optional<fs::path> history_path() {
-  const auto absolute = [](const char* name) -> std::optional<fs::path> {
-    const char* value = std::getenv(name);
-    if (value == nullptr || value[0] != '/') return std::nullopt;  // as the XDG rules ask
-    return fs::path(value);
-  };
-  if (const auto state = absolute("XDG_STATE_HOME")) return *state / "msa" / "history";
-  if (const auto home = absolute("HOME")) return *home / ".local" / "state" / "msa" / "history";
-  return std::nullopt;
-}
-
-LineEditor::LineEditor(std::optional<fs::path> history) {
+LineEditor::LineEditor(std::optional<std::filesystem::path> history) {
   const bool screen = ::isatty(STDOUT_FILENO) == 1 || ::isatty(STDERR_FILENO) == 1;
   interactive_ = ::isatty(STDIN_FILENO) == 1 && screen;
   if (!interactive_) return;
@@ -141,20 +107,10 @@ LineEditor::LineEditor(std::optional<fs::path> history) {
   rl_getc_function = next_character;
   rl_outstream = ::isatty(STDOUT_FILENO) == 1 ? stdout : stderr;
   using_history();
-  stifle_history(kHistoryLines);
+  stifle_history(static_cast<int>(HistoryFile::kLines));
   if (!history) return;
-  problem_ = prepare_history(*history);
-  if (!problem_.empty()) return;
-  history_ = std::move(history);
-  // An empty file is one that was just made. Anything else that libedit cannot read is left alone.
-  std::error_code error;
-  if (fs::file_size(*history_, error) > 0 && read_history(history_->c_str()) != 0) {
-    problem_ = fmt::format("{}: is no history file; move it away", history_->string());
-    history_.reset();
-    return;
-  }
-  // The file only grows by appending, which two chats at once can do; it is cut down here.
-  if (history_length >= kHistoryLines) history_truncate_file(history_->c_str(), kHistoryLines / 2);
+  history_.emplace(std::move(*history));
+  for (const std::string& line : history_->load()) add_history(line.c_str());
 }
 
 LineEditor::~LineEditor() {
@@ -193,10 +149,7 @@ void LineEditor::remember(const std::string& line) {
   if (!interactive_ || line == last_) return;
   last_ = line;
   add_history(line.c_str());
-  if (history_ && append_history(1, history_->c_str()) != 0) {
-    problem_ = fmt::format("{}: cannot be written", history_->string());
-    history_.reset();
-  }
+  if (history_) history_->append(line);
 }
 
 }  // namespace msa::cli

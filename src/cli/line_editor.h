@@ -5,11 +5,9 @@
 #include <optional>
 #include <string>
 
-namespace msa::cli {
+#include "cli/history_file.h"
 
-// Where the history of `msa chat` is kept: $XDG_STATE_HOME/msa/history, else
-// $HOME/.local/state/msa/history. Nothing if neither variable is an absolute path.
-std::optional<std::filesystem::path> history_path();
+namespace msa::cli {
 
 // One at a time in a process, since libedit has one line and one history.
 class LineEditor {
@@ -24,7 +22,8 @@ class LineEditor {
     std::string text;
   };
 
-  // `history`: read now and appended to; readable by the user only. Empty: no history on disk.
+  // `history`: read now and appended to; not touched where lines are not edited. Empty: none on
+  // disk.
   explicit LineEditor(std::optional<std::filesystem::path> history);
   ~LineEditor();
   LineEditor(const LineEditor&) = delete;
@@ -32,7 +31,7 @@ class LineEditor {
 
   bool interactive() const { return interactive_; }
   // What went wrong with the history file, or empty.
-  const std::string& history_problem() const { return problem_; }
+  std::string history_problem() const { return history_ ? history_->problem() : std::string(); }
 
   Line read(const std::string& prompt);
   // Puts a line into the history.
@@ -42,8 +41,8 @@ class LineEditor {
   Line read_plain();
 
   bool interactive_ = false;
-  std::optional<std::filesystem::path> history_;
-  std::string problem_, last_;
+  std::optional<HistoryFile> history_;
+  std::string last_;
 };
 
 }  // namespace msa::cli
