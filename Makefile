@@ -46,10 +46,10 @@ tsan:  ## compile with the thread sanitizer, run the unit tests
 	ctest --preset tsan -j $(TEST_JOBS)
 
 format:  ## format every C++ file in place
-	clang-format -i $(CXX_FILES)
+	@clang-format -i $(CXX_FILES)
 
 format-check:  ## fail if a C++ file is not formatted
-	clang-format --dry-run -Werror $(CXX_FILES)
+	@clang-format --dry-run -Werror $(CXX_FILES) && echo "formatted: $(words $(CXX_FILES)) files"
 
 tidy: build  ## run clang-tidy over the sources
 	scripts/tidy.sh build/$(PRESET) $(JOBS)

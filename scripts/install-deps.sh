@@ -46,6 +46,7 @@ MESSAGE
   exit 1
 fi
 
+# shellcheck source=/dev/null
 . /etc/os-release
 case "${ID:-unknown} ${VERSION_ID:-0}" in
   "debian "*) oldest=12 ;;
