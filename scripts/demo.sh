@@ -6,11 +6,11 @@
 #
 #   scripts/demo.sh [MODEL_FOLDER]      a trained checkpoint; without one, a tiny random model
 #
-# QUESTION="…" asks something else.
+# QUESTION="…" asks something else, MSA=… runs another build of the program.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-msa=build/release/bin/msa
+msa=${MSA:-build/release/bin/msa}
 corpus=data/factbook.jsonl.zst
 question=${QUESTION:-What is the capital of Iceland?}
 model=${1:-}
