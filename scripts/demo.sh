@@ -22,10 +22,12 @@ fi
 
 say() { printf '\n%s\n' "$*"; }
 run() {
+  local word status=0
   printf '\n  $'
-  printf ' %q' "$@"
+  for word in "$@"; do
+    if [[ $word == *' '* ]]; then printf ' "%s"' "$word"; else printf ' %s' "$word"; fi
+  done
   printf '\n\n'
-  local status=0
   "$@" || status=$?
   if ((status == 130)); then
     echo "demo: stopped; what was done is kept, run it again to go on" >&2
