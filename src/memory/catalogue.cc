@@ -489,7 +489,7 @@ Result<CatalogueLayout> Catalogue::layout(const BadRow& bad_row) const {
     span.number = static_cast<uint32_t>(row.number(0, "number", 0, kMaxNumber));
     const auto segment = static_cast<int64_t>(row.number(1, "segment", 1, kMaxSize));
     span.first_chunk = static_cast<uint32_t>(row.number(2, "first_chunk", 0, kMaxChunks - 1));
-    span.chunks = static_cast<uint32_t>(row.number(3, "chunks", 1, kMaxChunks));
+    span.chunks = static_cast<uint32_t>(row.number(3, "chunks", 1, kMaxChunks - span.first_chunk));
     if (row.ok() && span.number >= next)
       row.reject(fmt::format("number is not below next_number, {}", next));
     // Both are ascending in the segment's id.

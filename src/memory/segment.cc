@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -224,7 +225,6 @@ Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number
     return damaged(file, fmt::format("is segment {}, but stands in the place of segment {}",
                                      header.number, number));
 
-  const size_t element = size_of(shape.dtype);
   for (size_t l = 0; l < layers; ++l) {
     const SegmentPlan::Layer& planned = plan->layers[l];
     const SegmentLayerEntry& entry = table[l];
@@ -236,7 +236,6 @@ Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number
         entry.content_bytes != planned.content.bytes || entry.reserved != 0 || entry.reserved2 != 0)
       return damaged(
           file, fmt::format("layer {}: its arrays are not where they have to be", entry.layer));
-    assert(planned.content.bytes == header.chunks * 2 * shape.kv_width * element);
     segment.layers_.push_back({ConstAnyMat(bytes.data() + planned.keys.offset, shape.dtype,
                                            header.chunks, shape.kv_width),
                                ConstAnyMat(bytes.data() + planned.content.offset, shape.dtype,
