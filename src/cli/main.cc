@@ -13,7 +13,7 @@ namespace {
 
 int run_program(int argc, char** argv) {
   msa::cli::ensure_standard_descriptors();
-  msa::cli::ignore_broken_pipes();
+  msa::cli::ignore_write_signals();
   // Only how characters are read and measured; numbers stay as they are. Where the environment
   // says nothing (containers), text is UTF-8 all the same.
   std::setlocale(LC_CTYPE, "");

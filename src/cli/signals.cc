@@ -93,7 +93,7 @@ int StopOnSignal::signal() const {
   return requested() ? g_first_signal.load() : 0;
 }
 
-void ignore_broken_pipes() {
+void ignore_write_signals() {
   ::signal(SIGPIPE, SIG_IGN);
 }
 

@@ -30,8 +30,9 @@ class StopOnSignal {
   std::thread watcher_;
 };
 
-// A write to a pipe that nobody reads is an error of that write, not the end of the process.
-void ignore_broken_pipes();
+// A write to a pipe that nobody reads, or beyond the limit on a file's size, is an error of that
+// write, not the end of the process.
+void ignore_write_signals();
 
 // Opens /dev/null as each of descriptors 0 to 2 that is closed, so that no file the program opens
 // becomes its standard output.
