@@ -7,6 +7,8 @@
 
 namespace msa {
 
+bool is_valid_utf8(std::string_view bytes);
+
 struct CleanText {
   std::string text;     // valid UTF-8
   size_t replaced = 0;  // maximal invalid sequences, each replaced by U+FFFD
