@@ -46,15 +46,18 @@ class MSA_API DocumentSource {
 };
 
 struct ReaderOptions {
-  size_t max_record_bytes = 16u << 20;  // a longer line or document is a problem, not a crash
+  // A longer line or JSON record is a problem, not a crash; so is a text file of 16 times as much.
+  size_t max_record_bytes = 16u << 20;
   std::function<void(const DocumentProblem&)> on_problem;
 };
 
 // Opens files, folders (read recursively, in name order) and "-" (standard input: JSON Lines if it
 // begins with '{', else text). By ending: .txt, .md (first heading is the title), .jsonl (records
 // {"id","title","text"}, optionally "source"), .json (one such record or an array of them), each
-// also .gz or .zst. A path that does not exist is an error; a file of another kind given by name is
-// one too, inside a folder it is passed over.
+// also .gz or .zst. Without an id, a document has "<path>:<line>" in .jsonl, "<path>#<index>" (from
+// 0) in an array, else the path; without a title, a text file has its name without endings. A path
+// that does not exist is an error; a file of another kind given by name is one too, inside a folder
+// it is passed over.
 MSA_API Result<std::unique_ptr<DocumentSource>> open_documents(
     const std::vector<std::filesystem::path>& paths, const ReaderOptions& options = {});
 
