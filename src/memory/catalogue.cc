@@ -378,8 +378,11 @@ Result<Catalogue> Catalogue::open(const fs::path& file, Access access) {
                  fmt::format("{}: cannot be written with a write-ahead log here (journal mode is "
                              "{}); check that folder and file can be written and the disk is local",
                              file.string(), mode)};
-  // A commit is on the disk when it returns. A log that grew large is cut again.
-  MSA_TRY(database.execute("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216"));
+  // A commit is on the disk when it returns. A log that grew large is cut again. 64 MiB of pages
+  // hold the index of ids, in which every new document lands somewhere else.
+  MSA_TRY(
+      database.execute("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216;"
+                       "PRAGMA cache_size = -65536"));
   MSA_ASSIGN(auto impl, Impl::prepare(std::move(database), access));
   return Catalogue(std::move(impl));
 }
