@@ -180,14 +180,16 @@ class Splitter {
     return fits;
   }
 
-  // Whether no better end than `fits` is to be found before `exceeds`.
+  // Whether no better end than up to `fits` is to be found before `exceeds`.
   bool is_settled(size_t begin, size_t fits, size_t exceeds) const {
     const size_t after = next_character(text_, fits);
     if (after >= exceeds) return true;
     if (fits == begin) return false;
+    const Border best = border_at(begin, last_border(begin, fits));
+    if (best == Border::none) return false;
     for (size_t at = after; at < exceeds; at = next_character(text_, at))
-      if (border_at(begin, at) != Border::none) return false;
-    return last_border(begin, fits) != fits || border_at(begin, fits) != Border::none;
+      if (border_at(begin, at) >= best) return false;
+    return true;
   }
 
   // The best place in (begin, end] to end a passage that may go to `end`.
