@@ -68,17 +68,18 @@ class TestMatrix {
   std::vector<std::byte> bytes_;
 };
 
-// Every element within `relative` of the largest magnitude in its row of `expected`: sums of the
+// Every element within `relative` of the largest magnitude in its row of `expected`, taken as at
+// least `magnitude`: sums of the
 // same terms in another order differ by a share of the terms' size, not of the sum's. Results that
 // are stored as bf16 may be rounded to neighbouring values, which are up to 2^-7 of them apart.
 inline void expect_close(const TestMatrix& got, const TestMatrix& expected, double relative,
-                         const std::string& what) {
+                         const std::string& what, double magnitude = 1e-6) {
   const ConstAnyMat a = got.view(), b = expected.view();
   ASSERT_EQ(a.rows, b.rows) << what;
   ASSERT_EQ(a.cols, b.cols) << what;
   const double rounding = a.dtype == DType::bf16 ? 0x1p-7 : 0;
   for (size_t r = 0; r < a.rows; ++r) {
-    double scale = 1e-6;
+    double scale = magnitude;
     for (size_t c = 0; c < b.cols; ++c) scale = std::max(scale, std::abs(ref::get(b, r, c)));
     for (size_t c = 0; c < b.cols; ++c) {
       const double want = ref::get(b, r, c);

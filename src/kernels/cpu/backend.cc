@@ -9,10 +9,12 @@
 #include <hwy/targets.h>
 #include <oneapi/dnnl/dnnl.hpp>
 
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/huge_buffer.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/products.h"
 #include "kernels/cpu/rows.h"
+#include "kernels/cpu/tile_product.h"
 #include "kernels/ref/reference.h"
 
 namespace msa {
@@ -38,7 +40,11 @@ class HostBuffer final : public DeviceBuffer {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(int threads) : threads_(threads), products_(threads) {}
+  explicit CpuBackend(int threads)
+      : threads_(threads),
+        products_(threads),
+        native_bf16_(has_bf16_tile_product() && products_.gemm().native_bf16()),
+        attention_(threads, native_bf16_) {}
 
   std::string describe() const override {
     const Gemm& gemm = products_.gemm();
@@ -95,11 +101,11 @@ class CpuBackend final : public Backend {
   void document_attention(ConstAnyMat q, ConstAnyMat k, ConstAnyMat v,
                           std::span<const uint32_t> starts, size_t kv_heads, size_t head_dim,
                           AnyMat out) override {
-    ref::document_attention(q, k, v, starts, kv_heads, head_dim, out);
+    attention_.documents(q, k, v, starts, kv_heads, head_dim, out);
   }
   void context_attention(ConstAnyMat q, ConstAnyMat k, ConstAnyMat v, size_t kv_heads,
                          size_t head_dim, AnyMat out) override {
-    ref::context_attention(q, k, v, kv_heads, head_dim, out);
+    attention_.context(q, k, v, kv_heads, head_dim, out);
   }
 
   void pool_chunks(ConstAnyMat x, std::span<const uint32_t> starts, size_t chunk_size,
@@ -140,6 +146,8 @@ class CpuBackend final : public Backend {
  private:
   int threads_;
   Products products_;
+  bool native_bf16_;
+  Attention attention_;
   std::vector<size_t> first_chunk_;
   HugeBuffer sums_;
 };

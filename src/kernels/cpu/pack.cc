@@ -5,12 +5,20 @@
 #include <cstring>
 
 namespace msa::cpu {
-namespace {
+void pack_block(const std::byte* rows, size_t row_count, size_t stride, const WeightShape& shape,
+                std::byte* block) {
+  const size_t per_unit = sizeof(uint32_t) / size_of(shape.dtype);
+  assert(stride % per_unit == 0);
+  const size_t units = (shape.inputs + per_unit - 1) / per_unit;
+  if (row_count < kBlockOutputs || shape.padded_inputs() != shape.inputs)
+    std::memset(block, 0, kBlockOutputs * shape.padded_inputs() * size_of(shape.dtype));
+  transpose_units(reinterpret_cast<const uint32_t*>(rows), row_count, stride / per_unit, units,
+                  reinterpret_cast<uint32_t*>(block));
+}
 
-// Transposes units (one f32 or two bf16, both 32 bits): block[u][o] = rows[o][u]. In tiles of 16
-// units, a cache line of each row, so that every line is read and written once.
-void transpose(const uint32_t* rows, size_t row_count, size_t stride, size_t units,
-               uint32_t* block) {
+// In tiles of 16 units, a cache line of each row, so that every line is read and written once.
+void transpose_units(const uint32_t* rows, size_t row_count, size_t stride, size_t units,
+                     uint32_t* block) {
   constexpr size_t kTile = 16;
   for (size_t first = 0; first < units; first += kTile) {
     const size_t count = std::min(kTile, units - first);
@@ -20,19 +28,6 @@ void transpose(const uint32_t* rows, size_t row_count, size_t stride, size_t uni
       for (size_t u = 0; u < count; ++u) column[u * kBlockOutputs] = row[u];
     }
   }
-}
-
-}  // namespace
-
-void pack_block(const std::byte* rows, size_t row_count, size_t stride, const WeightShape& shape,
-                std::byte* block) {
-  const size_t per_unit = sizeof(uint32_t) / size_of(shape.dtype);
-  assert(stride % per_unit == 0);
-  const size_t units = (shape.inputs + per_unit - 1) / per_unit;
-  if (row_count < kBlockOutputs || shape.padded_inputs() != shape.inputs)
-    std::memset(block, 0, kBlockOutputs * shape.padded_inputs() * size_of(shape.dtype));
-  transpose(reinterpret_cast<const uint32_t*>(rows), row_count, stride / per_unit, units,
-            reinterpret_cast<uint32_t*>(block));
 }
 
 }  // namespace msa::cpu

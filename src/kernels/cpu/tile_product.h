@@ -1,0 +1,34 @@
+// Products of tiles that lie in the cache: what attention and routing are made of. Serial.
+//
+//   c [m, n] f32 = a [m, k] b [k, n]      or += with `accumulate`
+//
+// b is packed in panels of 64 columns, one after the other, the last padded: f32 [n/64][k][64],
+// bf16 [n/64][k/2][64][2] with k even. a and c are row-major with strides lda and ldc in elements;
+// c has room for whole multiples of 16 columns, the surplus of which is overwritten with anything.
+#pragma once
+
+#include <cstddef>
+
+#include "base/mat_view.h"
+
+namespace msa::cpu {
+
+inline constexpr size_t kPanelColumns = 64;
+// Elements of a packed [k, n].
+constexpr size_t packed_size(size_t k, size_t n) {
+  return (n + kPanelColumns - 1) / kPanelColumns * kPanelColumns * k;
+}
+
+void tile_product(const float* a, size_t lda, const float* b, size_t m, size_t n, size_t k,
+                  float* c, size_t ldc, bool accumulate);
+
+// On processors with instructions for bf16 products only. Products are exact, sums float32.
+bool has_bf16_tile_product();
+void tile_product(const bf16* a, size_t lda, const bf16* b, size_t m, size_t n, size_t k, float* c,
+                  size_t ldc, bool accumulate);
+
+// Packs columns given as rows: b = rows^T for rows [n, k], n <= 64 (one panel). k even for bf16.
+template <class T>
+void pack_panel_of_rows(const T* rows, size_t stride, size_t n, size_t k, T* panel);
+
+}  // namespace msa::cpu

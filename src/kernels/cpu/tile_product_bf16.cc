@@ -1,0 +1,121 @@
+// Tile products on AVX512_BF16, whose instruction multiplies pairs of bf16: 16 sums += 2 products
+// each. Highway has no name for it yet, so this is the one file of intrinsics; elsewhere it says
+// that there is no such instruction.
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/tile_product.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#define MSA_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+
+namespace msa::cpu {
+namespace {
+
+constexpr size_t kPanelBytes = kPanelColumns * 2 * sizeof(bf16);  // one step of two inputs
+
+MSA_TARGET inline __m512bh pair_everywhere(const bf16* p) {
+  int32_t pair;
+  std::memcpy(&pair, p, sizeof(pair));
+  return (__m512bh)_mm512_set1_epi32(pair);
+}
+
+// R rows times V vectors of 16 columns and, with kHalf, 8 columns more: on processors that split
+// wide vectors in two these cost half.
+template <size_t R, size_t V, bool kHalf>
+MSA_TARGET void multiply(const bf16* a, size_t lda, const std::byte* b, size_t k, float* c,
+                         size_t ldc, bool accumulate) {
+  __m512 sum[R][V == 0 ? 1 : V];
+  __m256 half[R];
+  for (size_t r = 0; r < R; ++r) {
+    for (size_t v = 0; v < V; ++v)
+      sum[r][v] = accumulate ? _mm512_loadu_ps(c + r * ldc + v * 16) : _mm512_setzero_ps();
+    if constexpr (kHalf)
+      half[r] = accumulate ? _mm256_loadu_ps(c + r * ldc + V * 16) : _mm256_setzero_ps();
+  }
+  for (size_t i = 0; i < k; i += 2, b += kPanelBytes) {
+    __m512bh row[V == 0 ? 1 : V];
+    for (size_t v = 0; v < V; ++v) row[v] = (__m512bh)_mm512_loadu_si512(b + v * 64);
+    __m256bh half_row;
+    if constexpr (kHalf)
+      half_row = (__m256bh)_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + V * 64));
+    for (size_t r = 0; r < R; ++r) {
+      const __m512bh factor = pair_everywhere(a + r * lda + i);
+      for (size_t v = 0; v < V; ++v) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], factor, row[v]);
+      if constexpr (kHalf)
+        half[r] =
+            _mm256_dpbf16_ps(half[r], (__m256bh)_mm512_castsi512_si256((__m512i)factor), half_row);
+    }
+  }
+  for (size_t r = 0; r < R; ++r) {
+    for (size_t v = 0; v < V; ++v) _mm512_storeu_ps(c + r * ldc + v * 16, sum[r][v]);
+    if constexpr (kHalf) _mm256_storeu_ps(c + r * ldc + V * 16, half[r]);
+  }
+}
+
+template <size_t V, bool kHalf>
+MSA_TARGET void multiply_rows(const bf16* a, size_t lda, const std::byte* b, size_t m, size_t k,
+                              float* c, size_t ldc, bool accumulate) {
+  // Accumulators fill at most 24 of 32 registers; the sums' latency needs at least 8.
+  constexpr size_t kRows = V + kHalf >= 4 ? 6 : 8;
+  size_t r = 0;
+  for (; r + kRows <= m; r += kRows)
+    multiply<kRows, V, kHalf>(a + r * lda, lda, b, k, c + r * ldc, ldc, accumulate);
+  a += r * lda;
+  c += r * ldc;
+  switch (m - r) {
+    case 1: return multiply<1, V, kHalf>(a, lda, b, k, c, ldc, accumulate);
+    case 2: return multiply<2, V, kHalf>(a, lda, b, k, c, ldc, accumulate);
+    case 3: return multiply<3, V, kHalf>(a, lda, b, k, c, ldc, accumulate);
+    case 4: return multiply<4, V, kHalf>(a, lda, b, k, c, ldc, accumulate);
+    case 5: return multiply<5, V, kHalf>(a, lda, b, k, c, ldc, accumulate);
+    case 6: return multiply<6, V, kHalf>(a, lda, b, k, c, ldc, accumulate);
+    case 7: return multiply<7, V, kHalf>(a, lda, b, k, c, ldc, accumulate);
+    default: return;
+  }
+}
+
+}  // namespace
+
+bool has_bf16_tile_product() {
+  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512bw");
+}
+
+void tile_product(const bf16* a, size_t lda, const bf16* b, size_t m, size_t n, size_t k, float* c,
+                  size_t ldc, bool accumulate) {
+  for (size_t panel = 0; panel < n; panel += kPanelColumns, c += kPanelColumns) {
+    const auto* columns = reinterpret_cast<const std::byte*>(b + panel * k);
+    switch ((std::min(kPanelColumns, n - panel) + 7) / 8) {
+      case 1: multiply_rows<0, true>(a, lda, columns, m, k, c, ldc, accumulate); break;
+      case 2: multiply_rows<1, false>(a, lda, columns, m, k, c, ldc, accumulate); break;
+      case 3: multiply_rows<1, true>(a, lda, columns, m, k, c, ldc, accumulate); break;
+      case 4: multiply_rows<2, false>(a, lda, columns, m, k, c, ldc, accumulate); break;
+      case 5: multiply_rows<2, true>(a, lda, columns, m, k, c, ldc, accumulate); break;
+      case 6: multiply_rows<3, false>(a, lda, columns, m, k, c, ldc, accumulate); break;
+      default: multiply_rows<4, false>(a, lda, columns, m, k, c, ldc, accumulate); break;
+    }
+  }
+}
+
+}  // namespace msa::cpu
+
+#else
+
+namespace msa::cpu {
+
+bool has_bf16_tile_product() {
+  return false;
+}
+
+void tile_product(const bf16*, size_t, const bf16*, size_t, size_t, size_t, float*, size_t, bool) {
+  assert(false && "no bf16 products on this processor");
+}
+
+}  // namespace msa::cpu
+
+#endif
