@@ -50,19 +50,21 @@ class Ingest {
 
   // Splits the document where need be and queues its passages.
   Result<void> take(Document document) {
-    const auto count = [&](std::string_view text) { return tokenizer_.encode(text).size(); };
     // A token stands for at least one byte, so a short text needs no counting.
-    if (document.text.size() <= options_.passage_tokens ||
-        count(document.text) <= options_.passage_tokens) {
+    std::vector<Passage> passages;
+    if (document.text.size() > options_.passage_tokens)
+      passages = split_passages(document.text, options_.passage_tokens, [&](std::string_view text) {
+        return tokenizer_.encode(text).size();
+      });
+    if (passages.size() <= 1) {
       MSA_TRY(queue(std::move(document)));
       ++report_.documents;
       return {};
     }
-    const auto passages = split_passages(document.text, options_.passage_tokens, count);
     for (size_t i = 0; i < passages.size(); ++i) {
       const Passage& passage = passages[i];
       Document part;
-      part.id = passages.size() > 1 ? fmt::format("{}#{}", document.id, i + 1) : document.id;
+      part.id = fmt::format("{}#{}", document.id, i + 1);
       part.title = document.title;
       part.source = document.source;
       part.text = document.text.substr(passage.begin, passage.end - passage.begin);
@@ -89,9 +91,9 @@ class Ingest {
       return {};
     }
     const uint64_t number = bank_.next_number() + uint64_t{waiting_.size()};
-    if (number > UINT32_MAX)
+    if (number >= UINT32_MAX)
       return Error{Code::unsupported,
-                   "the bank has given out all 4,294,967,296 document numbers; start a new one"};
+                   "the bank has given out all 4,294,967,295 document numbers; start a new one"};
     auto tokens = document_tokens(tokenizer_, static_cast<uint32_t>(number),
                                   document_text(document.title, document.text));
     if (tokens.size() > limits_.max_positions) {
