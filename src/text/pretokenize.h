@@ -14,9 +14,9 @@ namespace msa {
 
 // One step of cutting. A step without pattern only adds the space.
 struct SplitStep {
-  std::string pattern;     // a regular expression of the Oniguruma dialect, or literal text
-  bool literal = false;    // `pattern` is text to be found
-  bool invert = false;     // what the pattern does not match counts as matches
+  std::string pattern = {};  // a regular expression of the Oniguruma dialect, or literal text
+  bool literal = false;      // `pattern` is text to be found
+  bool invert = false;       // what the pattern does not match counts as matches
   bool discard = false;    // matches are left out; else each is a piece, as is what stands between
   bool add_space = false;  // first put a space before pieces that begin with none
 };

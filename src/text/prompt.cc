@@ -30,7 +30,7 @@ std::string document_text(std::string_view title, std::string_view text) {
 
 std::vector<TokenId> document_tokens(const Tokenizer& tokenizer, uint32_t number,
                                      std::string_view text) {
-  return tokenizer.encode(fmt::format("{}[{}]. {}{}", kImStart, number, text, kImEnd));
+  return tokenizer.encode(fmt::format("{}[{}]. {}[{}]{}", kImStart, number, text, number, kImEnd));
 }
 
 std::vector<TokenId> prefix_tokens(const Tokenizer& tokenizer) {

@@ -22,7 +22,28 @@ using nlohmann::json;
 constexpr std::string_view kByteLevelPattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
+// More than any tokenizer.json needs. Every level costs the parser memory.
 constexpr int kMostDepth = 16;
+
+// Whether lists and objects of a JSON text stand inside one another more than `most` deep.
+bool nests_deeper(std::string_view text, int most) {
+  int depth = 0;
+  bool in_text = false;
+  for (size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (in_text) {
+      if (c == '\\') ++at;
+      if (c == '"') in_text = false;
+    } else if (c == '"') {
+      in_text = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > most) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
 
 std::string_view kind_of(const json& value) {
   switch (value.type()) {
@@ -40,7 +61,8 @@ class Reader {
   explicit Reader(const std::filesystem::path& file) : file_(file) {}
 
   Result<TokenizerDescription> read(const json& root) {
-    if (!root.is_object()) return wrong_type("the whole", root, "an object");
+    if (!root.is_object())
+      return corrupt("whole file", fmt::format("is {}, not an object", kind_of(root)));
     MSA_TRY(read_normalizer(member(root, "normalizer"), "normalizer"));
     MSA_TRY(read_pre_tokenizer(member(root, "pre_tokenizer"), "pre_tokenizer"));
     if (!byte_level_)
@@ -282,7 +304,8 @@ class Reader {
         left = value[0].get_ref<const std::string&>();
         right = value[1].get_ref<const std::string&>();
       } else {
-        return corrupt(key(), "is neither a text \"a b\" nor a list of two texts");
+        return corrupt(
+            key(), fmt::format("is {}, not a text \"a b\" or a list of two texts", kind_of(value)));
       }
       Merge merge{};
       MSA_ASSIGN(merge.left, token_of_merge(left, key));
@@ -357,18 +380,10 @@ Result<TokenizerDescription> read_tokenizer_json(std::string_view text,
                     "that came with the model",
                     file.string(), text.size(), kMostTokenizerBytes)};
   try {
-    bool too_deep = false;
-    const json root =
-        json::parse(text, [&](int depth, json::parse_event_t event, const json& /*parsed*/) {
-          const bool opens = event == json::parse_event_t::object_start ||
-                             event == json::parse_event_t::array_start;
-          too_deep |= opens && depth >= kMostDepth;
-          return !too_deep;  // nothing further is kept, so that depth costs no memory
-        });
-    if (too_deep)
+    if (nests_deeper(text, kMostDepth))
       return Error{Code::corrupt, fmt::format("{}: nests deeper than {} levels; download it again",
                                               file.string(), kMostDepth)};
-    return Reader(file).read(root);
+    return Reader(file).read(json::parse(text));
   } catch (const json::parse_error& error) {
     return Error{Code::corrupt, fmt::format("{}: is not valid JSON at byte {}; download it again",
                                             file.string(), error.byte)};

@@ -167,9 +167,9 @@ TEST(QwenTokenizer, ManyThreadsGetTheSameTokens) {
   EXPECT_THAT(wrong, ::testing::Each(0));
 }
 
-// Texts that make careless implementations quadratic or overflow a stack: each took minutes then.
+// Texts that make careless implementations quadratic or overflow a stack.
 TEST(QwenTokenizer, LongRunsTakeLinearTime) {
-  const size_t n = size_t{2} << 20;
+  const size_t n = size_t{1} << 20;
   std::vector<std::string> texts = {
       std::string(n, 'a'),  std::string(n, ' '), std::string(n, ' ') + "x",
       std::string(n, '\n'), std::string(n, '!'), std::string(n, '7'),
