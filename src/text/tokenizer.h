@@ -19,9 +19,11 @@ using TokenId = int32_t;
 // Immutable after loading; every method may be called from many threads at once.
 class Tokenizer {
  public:
-  // Reads `file`, a tokenizer.json: normalizer NFC or none; pre-tokenizer ByteLevel, Split (regex),
-  // or a Sequence of them; model BPE; added tokens. Anything else in it that would change the
-  // result is an `unsupported` error that names it. Sizes and ids are checked.
+  // Reads `file`, a tokenizer.json: normalizer NFC or none; pre-tokenizer ByteLevel, Split
+  // (Isolated or Removed), Digits, or a Sequence of them; model BPE; added tokens. Anything else in
+  // it that would change the tokens of a text is an `unsupported` error that names it. Sections
+  // that act on whole sequences (post_processor, truncation, padding) are passed over: encode()
+  // adds nothing to a text and cuts nothing off. Sizes and ids are checked.
   static Result<std::shared_ptr<const Tokenizer>> load(const std::filesystem::path& file);
 
   ~Tokenizer();
