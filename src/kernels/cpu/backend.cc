@@ -13,9 +13,9 @@
 #include "kernels/cpu/huge_buffer.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/products.h"
+#include "kernels/cpu/route_scan.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/tile_product.h"
-#include "kernels/ref/reference.h"
 
 namespace msa {
 namespace cpu {
@@ -44,7 +44,8 @@ class CpuBackend final : public Backend {
       : threads_(threads),
         products_(threads),
         native_bf16_(has_bf16_tile_product() && products_.gemm().native_bf16()),
-        attention_(threads, native_bf16_) {}
+        attention_(threads, native_bf16_),
+        scan_(threads, native_bf16_) {}
 
   std::string describe() const override {
     const Gemm& gemm = products_.gemm();
@@ -140,7 +141,7 @@ class CpuBackend final : public Backend {
 
   void route(const RouteRule& rule, MatView<const float> router_q, std::span<const KeyBlock> blocks,
              size_t k, std::vector<RouteHit>& hits) override {
-    ref::route(rule, router_q, blocks, k, hits);
+    scan_.run(rule, router_q, blocks, k, hits);
   }
 
  private:
@@ -148,6 +149,7 @@ class CpuBackend final : public Backend {
   Products products_;
   bool native_bf16_;
   Attention attention_;
+  RouteScan scan_;
   std::vector<size_t> first_chunk_;
   HugeBuffer sums_;
 };
