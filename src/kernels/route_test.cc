@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/cpu/route_unfolded.h"
 #include "kernels/test_matrices.h"
 
 namespace msa {
@@ -79,7 +80,9 @@ void expect_same(Backend& backend, Backend& reference, const RouteRule& rule,
     ASSERT_EQ(hit.span, same->span) << what;
     ASSERT_FALSE(found[hit.number]) << what << ": document " << hit.number << " twice";
     found[hit.number] = true;
-    if (i > 0) ASSERT_TRUE(ranks_before(hits[i - 1], hit)) << what;
+    if (i > 0) {
+      ASSERT_TRUE(ranks_before(hits[i - 1], hit)) << what;
+    }
   }
   backend.route(rule, router_q, blocks, k, again);
   ASSERT_EQ(again.size(), hits.size());
@@ -230,6 +233,31 @@ TEST_P(RouteTest, BlocksOfBothTypes) {
     expect_same(*backend_, *reference_, rule_of(4, 2, 32), q.f32(), keys, 16,
                 tolerance_of(DType::bf16), fmt::format("M {}", M));
   }
+}
+
+// The form for comparison computes the same, whatever fits its scratch memory.
+TEST_P(RouteTest, UnfoldedFormAgrees) {
+  Keys keys;
+  keys.add(random_, GetParam(), 64, random_lengths(random_, 50, 4));
+  keys.add(random_, GetParam(), 64, {3, 1});
+  auto q = TestMatrix::random(random_, DType::f32, 5, 128);
+  for (const size_t scratch : {size_t{1} << 20, size_t{4 * 5 * 7 * 4}})
+    for (const auto heads : {RouteRule::Heads::mean, RouteRule::Heads::max})
+      for (const auto tokens :
+           {RouteRule::Tokens::max, RouteRule::Tokens::mean, RouteRule::Tokens::last}) {
+        RouteRule rule = rule_of(4, 2, 32);
+        rule.heads = heads;
+        rule.tokens = tokens;
+        UnfoldedRoute unfolded(2, scratch);
+        std::vector<RouteHit> hits, expected;
+        if (!unfolded.run(rule, q.f32(), keys.blocks(), 9, hits))
+          GTEST_SKIP() << "oneDNN has no such product on this processor";
+        reference_->route(rule, q.f32(), keys.blocks(), 9, expected);
+        ASSERT_EQ(hits.size(), expected.size());
+        for (size_t i = 0; i < hits.size(); ++i)
+          EXPECT_NEAR(hits[i].score, expected[i].score,
+                      tolerance_of(GetParam()) * std::abs(expected[0].score));
+      }
 }
 
 TEST(RanksBefore, IsAStrictOrder) {
