@@ -1,0 +1,342 @@
+// msa::benchmark: encoding, generation and routing as shares of limits measured in the same run.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <mutex>
+#include <random>
+
+#include "engine/guard.h"
+#include "engine/machine.h"
+#include "engine/model_handle.h"
+#include "kernels/cpu/route_unfolded.h"
+#include "kernels/limits.h"
+#include "memory/router.h"
+#include "model/decoder.h"
+#include "model/route_rule.h"
+#include "msa/msa.h"
+
+namespace msa {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+constexpr size_t kDocumentTokens = 256;
+constexpr size_t kBatchTokens = 2048;
+constexpr size_t kQuestionTokens = 40;
+constexpr size_t kRepeats = 3;
+
+// Gathers figures and tells whoever watches.
+class Report {
+ public:
+  explicit Report(const std::function<void(const BenchFigure&)>& progress) : progress_(progress) {}
+  void add(BenchFigure figure) {
+    if (figure.limit > 0) figure.share = figure.value / figure.limit;
+    if (progress_) progress_(figure);
+    out.figures.push_back(std::move(figure));
+  }
+  BenchReport finish() {
+    out.peak_resident_bytes = peak_resident_bytes();
+    return std::move(out);
+  }
+  BenchReport out;
+
+ private:
+  const std::function<void(const BenchFigure&)>& progress_;
+};
+
+Error stopped() {
+  return {Code::cancelled, "the benchmark was stopped"};
+}
+
+// The shortest of several runs: other programs only ever make a run longer.
+template <class Body>
+Result<double> best_seconds(size_t repeats, std::stop_token stop, Body&& body) {
+  double best = 0;
+  for (size_t i = 0; i < repeats; ++i) {
+    if (stop.stop_requested()) return stopped();
+    const auto start = Clock::now();
+    MSA_TRY(body());
+    const double seconds = seconds_since(start);
+    if (i == 0 || seconds < best) best = seconds;
+  }
+  return best;
+}
+
+// The dense products of a token in one layer, as the engine groups them.
+std::vector<MatmulShape> layer_products(const ModelConfig& c, size_t layer, size_t rows) {
+  std::vector<MatmulShape> shapes = {{rows, c.query_width() + 2 * c.kv_width(), c.hidden},
+                                     {rows, c.hidden, c.query_width()},
+                                     {rows, 2 * c.feed_forward, c.hidden},
+                                     {rows, c.hidden, c.feed_forward}};
+  if (c.msa.is_router_layer(layer) && c.msa.decouple_router)
+    shapes.push_back({rows, c.kv_width(), c.hidden});
+  return shapes;
+}
+
+// Floating-point operations of the dense products that encoding one token takes. The last router
+// layer ends with its keys and values.
+double encode_operations(const ModelConfig& c) {
+  double operations = 0;
+  const auto add = [&](const MatmulShape& shape) {
+    operations += 2.0 * static_cast<double>(shape.outputs) * static_cast<double>(shape.inputs);
+  };
+  const auto last = static_cast<size_t>(c.msa.router_layers.back());
+  for (size_t layer = 0; layer < last; ++layer)
+    for (const MatmulShape& shape : layer_products(c, layer, 1)) add(shape);
+  add({1, c.query_width() + 2 * c.kv_width(), c.hidden});
+  if (c.msa.decouple_router) add({1, c.kv_width(), c.hidden});
+  return operations;
+}
+
+std::vector<int32_t> random_tokens(std::mt19937_64& random, size_t count, size_t vocabulary) {
+  std::vector<int32_t> tokens(count);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % vocabulary);
+  return tokens;
+}
+
+Result<EncodedBatch> encode_batch(Encoder& encoder, std::mt19937_64& random, const ModelConfig& c,
+                                  size_t tokens, DType stored) {
+  std::vector<std::vector<int32_t>> documents;
+  const size_t length = std::min(kDocumentTokens, c.max_positions);
+  for (size_t done = 0; done < tokens; done += length)
+    documents.push_back(random_tokens(random, length, c.vocabulary));
+  const std::vector<std::span<const int32_t>> views(documents.begin(), documents.end());
+  EncodedBatch batch;
+  MSA_TRY(encoder.encode(views, stored, false, batch));
+  return batch;
+}
+
+Result<void> bench_encode(const Model::Impl& model, const BenchOptions& options,
+                          std::stop_token stop, Report& report) {
+  const ModelConfig& c = model.config();
+  const DType compute = model.weights->compute;
+  Encoder encoder(*model.backend, model.weights);
+  std::mt19937_64 random(options.seed);
+  MSA_TRY(encode_batch(encoder, random, c, kBatchTokens, compute));  // warm-up
+  // Limit and figure in turn, so that both see the same machine.
+  double rate = 0, best = 0;
+  const size_t batches = std::max<size_t>(1, options.encode_tokens / kBatchTokens);
+  for (size_t i = 0; i < kRepeats; ++i) {
+    rate = std::max(rate, measure_matmul_rate(model.backend->threads(),
+                                              layer_products(c, c.layers, kBatchTokens), compute));
+    MSA_ASSIGN(const double seconds, best_seconds(1, stop, [&]() -> Result<void> {
+                 for (size_t b = 0; b < batches; ++b)
+                   MSA_TRY(encode_batch(encoder, random, c, kBatchTokens, compute));
+                 return {};
+               }));
+    best = std::max(best, static_cast<double>(batches * kBatchTokens) / seconds);
+  }
+  report.add({"encode", "tokens/s", best,
+              fmt::format("{} matrix products of the model's shapes, {:.0f} GFLOP/s",
+                          compute == DType::f32 ? "float32" : "bf16", rate / 1e9),
+              rate / encode_operations(c), 0,
+              fmt::format("documents of {} tokens, {} at a time", kDocumentTokens,
+                          kBatchTokens / kDocumentTokens)});
+  return {};
+}
+
+// Bytes that generating one token reads: weights, and keys and values of `context` rows.
+double generate_bytes(const Weights& weights, double context_rows) {
+  const ModelConfig& c = weights.config();
+  uint64_t bytes = weights.head->bytes();
+  for (const LayerWeights& layer : weights.layers)
+    bytes +=
+        layer.qkv->bytes() + layer.output->bytes() + layer.gate_up->bytes() + layer.down->bytes();
+  return static_cast<double>(bytes) +
+         context_rows * 2 * static_cast<double>(c.kv_width() * size_of(weights.compute));
+}
+
+Result<void> bench_generate(const Model::Impl& model, const BenchOptions& options,
+                            std::stop_token stop, Report& report) {
+  const ModelConfig& c = model.config();
+  std::mt19937_64 random(options.seed);
+  Encoder encoder(*model.backend, model.weights);
+  const size_t documents = c.msa.top_k;
+  MSA_ASSIGN(const EncodedBatch batch,
+             encode_batch(encoder, random, c, documents * kDocumentTokens, model.weights->compute));
+  Snapshot memory;
+  memory.router_layers = c.msa.router_layers;
+  SegmentView& segment = memory.segments.emplace_back();
+  for (size_t i = 0; i < batch.layers.size(); ++i)
+    segment.layers.push_back(
+        {batch.keys(i),
+         {batch.layers[i].content.data(), batch.dtype, batch.total_chunks, 2 * batch.kv_width}});
+  for (uint32_t n = 0, first = 0; n < batch.chunks.size(); first += batch.chunks[n++])
+    segment.documents.push_back({n, first, batch.chunks[n]});
+  Router router(*model.backend, std::make_shared<const Snapshot>(std::move(memory)),
+                route_rule(c, model.cosine()), c.msa.top_k);
+  Decoder decoder(*model.backend, model.weights, model.prefix);
+
+  const auto question = random_tokens(random, kQuestionTokens, c.vocabulary);
+  const std::vector<uint8_t> routes(question.size(), 1);
+  const size_t first_position = model.prefix->tokens + c.msa.top_k;
+  MSA_ASSIGN(const double prefill, best_seconds(kRepeats, stop, [&] {
+               return decoder.prefill(question, routes, first_position, &router);
+             }));
+  report.add({"first token", "ms", 1e3 * prefill, "", 0, 0,
+              fmt::format("question of {} tokens, {} documents attended to in each router layer",
+                          kQuestionTokens, documents)});
+
+  const size_t steps = std::max<size_t>(1, options.generate_tokens);
+  double bandwidth = 0, best = 0;
+  for (size_t i = 0; i < kRepeats; ++i) {
+    bandwidth = std::max(bandwidth, measure_read_bandwidth(model.backend->threads()));
+    MSA_TRY(decoder.prefill(question, routes, first_position, &router));
+    MSA_ASSIGN(const double seconds, best_seconds(1, stop, [&]() -> Result<void> {
+                 for (size_t step = 0; step < steps; ++step) {
+                   const auto logits = decoder.logits();
+                   const int32_t token[] = {static_cast<int32_t>(
+                       std::max_element(logits.begin(), logits.end()) - logits.begin())};
+                   MSA_TRY(decoder.append(token));
+                 }
+                 return {};
+               }));
+    best = std::max(best, static_cast<double>(steps) / seconds);
+  }
+  const double rows_everywhere =
+      static_cast<double>(c.layers * (model.prefix->tokens + kQuestionTokens + steps / 2));
+  const double pooled_rows = static_cast<double>(c.msa.router_layers.size() * batch.total_chunks);
+  const double bytes = generate_bytes(*model.weights, rows_everywhere + pooled_rows);
+  report.add({"generate", "tokens/s", best,
+              fmt::format("memory bandwidth, {:.1f} GB/s", bandwidth / 1e9), bandwidth / bytes, 0,
+              fmt::format("one stream, {:.2f} GB read per token", bytes / 1e9)});
+  return {};
+}
+
+// Random routing keys of one layer of MSA-4B's shape.
+struct RoutingCase {
+  static constexpr size_t kHeads = 32, kKvHeads = 8, kHeadDim = 128;
+  static constexpr size_t kWidth = kKvHeads * kHeadDim, kChunksPerDocument = 8;
+  AlignedBuffer<bf16> keys;
+  std::vector<DocumentSpan> documents;
+  std::vector<float> queries;
+  size_t tokens;
+
+  RoutingCase(size_t chunks, size_t routing_tokens, uint64_t seed)
+      : keys(chunks * kWidth), queries(routing_tokens * kHeads * kHeadDim), tokens(routing_tokens) {
+    std::mt19937_64 random(seed);
+    const auto uniform = [&](uint64_t bits) {
+      return static_cast<float>(static_cast<int64_t>(bits & 0xffff) - 0x8000) / 0x8000;
+    };
+    for (size_t i = 0; i < keys.size(); i += 4) {  // four values from each draw
+      const uint64_t bits = random();
+      for (size_t j = 0; j < std::min<size_t>(4, keys.size() - i); ++j)
+        keys[i + j] = bf16::from_float(uniform(bits >> (16 * j)) / 8);
+    }
+    for (float& value : queries) value = uniform(random());
+    for (uint32_t first = 0, n = 0; first < chunks; first += kChunksPerDocument, ++n)
+      documents.push_back(
+          {n, first, static_cast<uint32_t>(std::min(kChunksPerDocument, chunks - first))});
+  }
+  MatView<const float> query() const { return {queries.data(), tokens, kHeads * kHeadDim}; }
+  KeyBlock block() const {
+    return {MatView<const bf16>(keys.data(), keys.size() / kWidth, kWidth), documents};
+  }
+  static RouteRule rule() {
+    RouteRule rule;
+    rule.query_heads = kHeads;
+    rule.kv_heads = kKvHeads;
+    rule.head_dim = kHeadDim;
+    return rule;
+  }
+};
+
+Result<void> bench_route(Backend& backend, const BenchOptions& options, std::stop_token stop,
+                         Report& report) {
+  const size_t chunks = std::max<size_t>(options.route_chunks, 1), k = 16;
+  const RoutingCase all(chunks, std::max<size_t>(options.route_tokens, 1), options.seed);
+  const KeyBlock blocks[] = {all.block()};
+  std::vector<RouteHit> hits;
+  const auto folded = [&](MatView<const float> query) -> Result<double> {
+    MSA_ASSIGN(const double seconds, best_seconds(kRepeats + 2, stop, [&]() -> Result<void> {
+                 backend.route(RoutingCase::rule(), query, blocks, k, hits);
+                 return {};
+               }));
+    return static_cast<double>(chunks) / seconds;
+  };
+  const double bandwidth = measure_read_bandwidth(backend.threads());
+  const double bytes_per_chunk = RoutingCase::kWidth * sizeof(bf16);
+  for (const size_t tokens : {size_t{1}, size_t{8}, all.tokens}) {
+    if (tokens > all.tokens || stop.stop_requested()) continue;
+    const MatmulShape product[] = {{8192, tokens, RoutingCase::kWidth}};
+    const double rate = measure_matmul_rate(backend.threads(), product, DType::bf16);
+    const double by_bytes = bandwidth / bytes_per_chunk;
+    const double operations = 2.0 * static_cast<double>(tokens * RoutingCase::kWidth);
+    const double by_operations = rate > 0 ? rate / operations : INFINITY;
+    MSA_ASSIGN(const double value, folded(all.query().slice_rows(0, tokens)));
+    const bool memory_bound = by_bytes < by_operations;
+    report.add({fmt::format("route, {} tokens", tokens), "chunks/s", value,
+                memory_bound ? fmt::format("memory bandwidth, {:.1f} GB/s", bandwidth / 1e9)
+                             : fmt::format("bf16 matrix product, {:.0f} GFLOP/s", rate / 1e9),
+                std::min(by_bytes, by_operations), 0,
+                fmt::format("MSA-4B's shape, one layer, {} chunks in bf16", chunks)});
+  }
+
+  // All heads' scores written out and reduced afterwards, on as many chunks as take a second or so.
+  const size_t fewer = std::min<size_t>(chunks, 20'000);
+  const RoutingCase small(fewer, all.tokens, options.seed);
+  const KeyBlock small_blocks[] = {small.block()};
+  UnfoldedRoute unfolded_route(backend.threads());
+  std::vector<RouteHit> unfolded_hits;
+  bool possible = true;
+  MSA_ASSIGN(const double seconds, best_seconds(kRepeats, stop, [&]() -> Result<void> {
+               possible = unfolded_route.run(RoutingCase::rule(), small.query(), small_blocks, k,
+                                             unfolded_hits);
+               return {};
+             }));
+  if (!possible) return {};
+  MSA_ASSIGN(const double value, folded(all.query()));
+  const double unfolded = static_cast<double>(fewer) / seconds;
+  report.add({fmt::format("route, {} tokens, unfolded", all.tokens), "chunks/s", unfolded, "", 0, 0,
+              fmt::format("every head's score written out, then reduced; {} chunks, {} MB of "
+                          "scratch",
+                          fewer, unfolded_route.peak_scratch_bytes() / 1'000'000)});
+  report.add({"route, folded over unfolded", "times", value / unfolded, "", 0, 0, ""});
+  return {};
+}
+
+}  // namespace
+
+Result<BenchReport> benchmark(const Model& model, const BenchOptions& options,
+                              std::function<void(const BenchFigure&)> progress,
+                              std::stop_token stop) {
+  return guarded("benchmarking", [&]() -> Result<BenchReport> {
+    const Model::Impl& impl = model.impl();
+    const std::lock_guard lock(impl.busy);
+    const ModelInfo info = model.info();
+    Report report(progress);
+    report.out.machine = describe_machine();
+    report.out.model =
+        fmt::format("{} layers, d {}, H {}, G {}, D {}, {:.2f}B parameters, {}, {}; {}",
+                    info.layers, info.hidden, info.query_heads, info.kv_heads, info.head_dim,
+                    static_cast<double>(info.parameters) / 1e9, info.precision,
+                    info.random_weights ? "random weights" : "trained", info.backend);
+    if (options.encode) MSA_TRY(bench_encode(impl, options, stop, report));
+    if (options.generate) MSA_TRY(bench_generate(impl, options, stop, report));
+    if (options.route) MSA_TRY(bench_route(*impl.backend, options, stop, report));
+    return report.finish();
+  });
+}
+
+Result<BenchReport> benchmark_routing(const BenchOptions& options, int threads,
+                                      std::function<void(const BenchFigure&)> progress,
+                                      std::stop_token stop) {
+  return guarded("benchmarking", [&]() -> Result<BenchReport> {
+    Runtime runtime;
+    runtime.threads = threads;
+    MSA_ASSIGN(const auto backend, make_cpu_backend(runtime));
+    Report report(progress);
+    report.out.machine = describe_machine();
+    report.out.model = backend->describe();
+    MSA_TRY(bench_route(*backend, options, stop, report));
+    return report.finish();
+  });
+}
+
+}  // namespace msa
