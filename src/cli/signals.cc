@@ -95,6 +95,7 @@ int StopOnSignal::signal() const {
 
 void ignore_write_signals() {
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
 }
 
 void ensure_standard_descriptors() {

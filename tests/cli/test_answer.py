@@ -95,10 +95,14 @@ class Answers(WithModel):
         done = self.check_ok(self.with_bank(
             "ask", "Which bridge?", "--json", "--max-tokens", 8, "--top-k", 2, "--no-original-text",
             "--no-constrain-numbers", "--max-rounds", 1, "--temperature", 0.8, "--top-p", 0.5,
-            "--seed", 3, "--threads", 1, "--precision", "f32", "--similarity", "dot"))
+            "--seed", 3, "--threads", 1, "--precision", "bf16", "--similarity", "cosine"))
         answer = json.loads(done.stdout)
         self.assertEqual([len(l["documents"]) for l in answer["routing"]["layers"]],
                          [2] * len(answer["routing"]["layers"]))
+
+    def test_a_bank_for_another_similarity(self):
+        self.check_error(self.with_bank("ask", "Which bridge?", "--similarity", "dot"), 4, self.bank,
+                         "cosine")
 
     def test_the_same_seed_gives_the_same_answer(self):
         answers = [json.loads(self.with_bank("ask", "Which?", "--json", "--max-tokens", 12,

@@ -108,7 +108,7 @@ class BadDocuments(WithModel):
 class NowhereToWrite(WithModel):
 
     def documents_to_encode(self, count):
-        return self.write_jsonl("many.jsonl", [{"id": "d%d" % i, "text": "word%d " % i * 100}
+        return self.write_jsonl("many.jsonl", [{"id": "d%d" % i, "text": "word%d " % i * 20}
                                                for i in range(count)])
 
     def check_full(self, done):
@@ -147,9 +147,13 @@ class NowhereToWrite(WithModel):
         return place
 
     def test_a_full_disk(self):
-        self.bank = self.mount("size=2m") / "bank"
+        place = self.mount("size=1m")
+        self.bank = place / "bank"
         self.state = self.small_bank()
-        self.check_full(self.encode(self.documents_to_encode(4000)))
+        (place / "filler").write_bytes(b"x" * 600_000)
+        self.check_full(self.encode(self.documents_to_encode(400)))
+        (place / "filler").unlink()
+        self.assertGreater(self.encode_json(self.write("a.txt", "text"))["documents"], 0)
 
     def test_a_read_only_disk(self):
         place = self.mount("size=8m")

@@ -12,7 +12,7 @@ import unittest
 from msa_case import (BINARY, TIMEOUT_S, WithModel, default_signals, environment, run, start,
                       zstd_frame)
 
-LONG_JOB_DOCUMENTS = 4000
+LONG_JOB_DOCUMENTS = 1200
 
 
 class Inputs(WithModel):
@@ -98,7 +98,7 @@ class Progress(WithModel):
 
     def encode_on_terminal(self, env):
         path = self.write_jsonl("d.jsonl", [{"id": str(i), "text": "word " * 50}
-                                            for i in range(200)])
+                                            for i in range(100)])
         master, slave = pty.openpty()
         process = subprocess.Popen(
             [BINARY, "encode", str(path), "-b", str(self.bank), "-m", str(self.model)],
@@ -133,9 +133,9 @@ class Interrupted(WithModel):
 
     def start_long_job(self, *options):
         self.path = self.write_jsonl("long.jsonl", [
-            {"id": "d%d" % i, "text": ("word%d " % i) * 100} for i in range(LONG_JOB_DOCUMENTS)])
+            {"id": "d%d" % i, "text": ("word%d " % i) * 30} for i in range(LONG_JOB_DOCUMENTS)])
         process = start("encode", self.path, "-b", self.bank, "-m", self.model, "--segment-mib", 1,
-                        *options)
+                        "--threads", 1, *options)
         self.addCleanup(process.kill)
         # The first progress line: documents are being encoded.
         for line in process.stderr:
@@ -158,7 +158,7 @@ class Interrupted(WithModel):
             with self.subTest(signal=number):
                 self.bank = self.folder / ("bank%d" % number)
                 process = self.start_long_job("--json")
-                time.sleep(0.3)
+                time.sleep(0.2)
                 process.send_signal(number)
                 stdout, stderr = process.communicate(timeout=TIMEOUT_S)
                 self.assertEqual(process.returncode, 130, stderr)
@@ -176,7 +176,7 @@ class Interrupted(WithModel):
 
     def test_killed_and_resumed(self):
         process = self.start_long_job()
-        time.sleep(0.3)
+        time.sleep(0.2)
         process.kill()
         process.communicate()
         self.check_verifies()
