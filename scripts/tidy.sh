@@ -45,10 +45,10 @@ if ((${#files[@]} == 0)); then
 fi
 echo "tidy: ${#files[@]} files"
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-if ! "$tidy" -quiet -p "$build" -j "$jobs" "${files[@]}" >"$log" 2>&1; then
-  grep -vE '^(clang-tidy|/usr/bin/clang-tidy|[0-9]+ warnings? (generated|treated))|^$' "$log" || true
+# Findings as they come; what run-clang-tidy says about itself is left out.
+noise='^(clang-tidy|[^ ]*/clang-tidy) |warnings? (generated|treated)|^$'
+if ! "$tidy" -quiet -p "$build" -j "$jobs" "${files[@]}" 2>&1 |
+  { grep --line-buffered -vE "$noise" || true; }; then
   echo "tidy: found problems, see above"
   exit 1
 fi
