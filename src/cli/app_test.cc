@@ -303,7 +303,7 @@ TEST_F(App, EncodeReports) {
   EXPECT_EQ(fake().encode_options.passage_tokens, 256u);
   EXPECT_EQ(fake().encode_options.segment_bytes, 2u << 20);
   EXPECT_THAT(fake().document_paths, ElementsAre("a.jsonl", "notes"));
-  EXPECT_THAT(out_, HasSubstr("encoded 2 documents (3 passages, 1,500 tokens"));
+  EXPECT_THAT(out_, HasSubstr("encoded 3 passages (1,500 tokens, 0 chunks) of 2 documents in "));
   EXPECT_THAT(out_, HasSubstr("already in the bank: 1 passage\n"));
   EXPECT_THAT(out_, HasSubstr("left out: 1 empty, 1 unreadable, 0 rejected\n"));
   EXPECT_THAT(out_, HasSubstr("4 invalid UTF-8 sequences"));
@@ -315,10 +315,10 @@ TEST_F(App, EncodeReports) {
 }
 
 TEST_F(App, EncodeExitCodes) {
-  fake().report.documents = 1, fake().report.rejected = 1;
+  fake().report.passages = 1, fake().report.rejected = 1;
   EXPECT_EQ(msa_with({"encode", "x"}), 0);
   EXPECT_EQ(msa_with({"encode", "x", "--strict"}), 7);
-  fake().report.documents = 0;
+  fake().report.passages = 0;
   EXPECT_EQ(msa_with({"encode", "x"}), 7);
   EXPECT_THAT(err_, HasSubstr("msa: encode: 1 document could not be encoded"));
   fake().report.rejected = 0;
@@ -332,7 +332,7 @@ TEST_F(App, EncodeExitCodes) {
 }
 
 TEST_F(App, AStoppedEncodeSaysHowToGoOn) {
-  fake().report.documents = 5;
+  fake().report.passages = 5;
   fake().during_encode = [](std::stop_token stop) {
     ::raise(SIGINT);
     for (int i = 0; i < 5000 && !stop.stop_requested(); ++i)
@@ -340,9 +340,8 @@ TEST_F(App, AStoppedEncodeSaysHowToGoOn) {
   };
   EXPECT_EQ(msa_with({"encode", "x", "--json"}), 130);
   EXPECT_EQ(Json::parse(out_)["stopped"], true);
-  EXPECT_THAT(err_,
-              HasSubstr("msa: encode: stopped after 5 documents, which are committed to bank; "
-                        "run the same command again to go on\n"));
+  EXPECT_THAT(err_, HasSubstr("msa: encode: stopped after 5 passages, which are committed to bank; "
+                              "run the same command again to go on\n"));
 }
 
 TEST_F(App, MemoryListPagesAndStaysJson) {

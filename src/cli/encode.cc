@@ -54,12 +54,11 @@ class Problems {
 
 void print_report(Session& session, const EncodeReport& report, const BankInfo& bank) {
   Output& out = session.out;
-  out.write(fmt::format("encoded {} ({}, {}, {}) in {}, {} tokens/s\n",
-                        counted(report.documents, "document", "documents"),
-                        counted(report.passages, "passage", "passages"),
-                        counted(report.tokens, "token", "tokens"),
-                        counted(report.chunks, "chunk", "chunks"), format_duration(report.seconds),
-                        format_rate(report.tokens_per_second)));
+  out.write(fmt::format(
+      "encoded {} ({}, {}) of {} in {}, {} tokens/s\n",
+      counted(report.passages, "passage", "passages"), counted(report.tokens, "token", "tokens"),
+      counted(report.chunks, "chunk", "chunks"), counted(report.documents, "document", "documents"),
+      format_duration(report.seconds), format_rate(report.tokens_per_second)));
   if (report.already_there > 0)
     out.write(fmt::format("already in the bank: {}\n",
                           counted(report.already_there, "passage", "passages")));
@@ -122,9 +121,9 @@ Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments) 
     return Error{Code::cancelled,
                  fmt::format("encode: stopped after {}, which are committed to {}; run the same "
                              "command again to go on",
-                             counted(report.documents, "document", "documents"), folder.string())};
+                             counted(report.passages, "passage", "passages"), folder.string())};
   const uint64_t bad = report.input.bad + report.rejected;
-  const bool nothing_good = report.documents == 0 && report.already_there == 0;
+  const bool nothing_good = report.passages == 0 && report.already_there == 0;
   if (bad > 0 && (arguments.strict || nothing_good)) {
     session.out.flush();
     console.error(fmt::format("encode: {} could not be encoded{}; the warnings above say why",

@@ -25,8 +25,7 @@ TIMEOUT_S = 240
 def environment(**changes):
     """The environment of a test: nothing of the user's own settings."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MSA_", "XDG_"))}
-    env.update(TERM="xterm", LC_ALL="C.UTF-8", **changes)
-    return {k: v for k, v in env.items() if v is not None}
+    return {**env, "TERM": "xterm", "LC_ALL": "C.UTF-8", **changes}
 
 
 def default_signals():

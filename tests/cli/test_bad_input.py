@@ -40,7 +40,7 @@ class BadDocuments(WithModel):
         self.assertEqual(report["documents"], 1)
         self.assertEqual(report["input"]["empty"], 3)
         report = self.encode_json(self.folder / "empty.txt")
-        self.assertEqual((report["documents"], report["input"]["empty"]), (0, 1))
+        self.assertEqual((report["passages"], report["input"]["empty"]), (0, 1))
 
     def test_bad_records_are_reported_and_the_rest_goes_on(self):
         path = self.write("mixed.jsonl", '{"id":"good","text":"fine"}\n{broken\n[]\n{"id":"x"}\n'

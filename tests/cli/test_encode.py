@@ -59,7 +59,7 @@ class Inputs(WithModel):
     def test_encoding_again_changes_nothing(self):
         state = self.small_bank()
         report = self.encode_json(self.folder / "small.jsonl")
-        self.assertEqual(report["documents"], 0)
+        self.assertEqual(report["passages"], 0)
         self.assertEqual(report["already_there"], 5)
         self.assertEqual(self.bank_state(), state)
 
@@ -80,7 +80,7 @@ class Inputs(WithModel):
     def test_report_in_words(self):
         path = self.write_jsonl("d.jsonl", [{"id": "1", "text": "word"}, {"id": "2", "text": ""}])
         done = self.check_ok(self.encode(path))
-        self.assertRegex(done.stdout, r"^encoded 1 document \(1 passage, \d+ tokens, 1 chunk\) in ")
+        self.assertRegex(done.stdout, r"^encoded 1 passage \(\d+ tokens, 1 chunk\) of \d documents? in ")
         self.assertIn("left out: 1 empty, 0 unreadable, 0 rejected\n", done.stdout)
         self.assertRegex(done.stdout, r"bank .*: 1 document, 1 chunk, .* on disk\n$")
         self.assertIn("note: ", done.stderr)
@@ -147,7 +147,7 @@ class Interrupted(WithModel):
 
     def check_complete(self):
         report = self.encode_json(self.path)
-        self.assertGreater(report["documents"], 0)
+        self.assertGreater(report["passages"], 0)
         self.assertEqual(sorted(d["id"] for d in self.documents()),
                          sorted("d%d" % i for i in range(LONG_JOB_DOCUMENTS)))
         self.check_verifies()
@@ -167,12 +167,12 @@ class Interrupted(WithModel):
                 self.assertIn("run the same command again", errors[0])
                 report = json.loads(stdout)
                 self.assertTrue(report["stopped"])
-                self.assertLess(report["documents"], LONG_JOB_DOCUMENTS)
+                self.assertLess(report["passages"], LONG_JOB_DOCUMENTS)
                 # What was said to be committed is there, and intact.
-                self.assertEqual(len(self.documents()), report["documents"])
+                self.assertEqual(len(self.documents()), report["passages"])
                 self.check_verifies()
                 again = self.check_complete()
-                self.assertEqual(again["already_there"], report["documents"])
+                self.assertEqual(again["already_there"], report["passages"])
 
     def test_killed_and_resumed(self):
         process = self.start_long_job()
