@@ -18,7 +18,7 @@ constexpr size_t kTileRows = 48;
 // Pieces of work per thread: enough to even out what threads lose to other programs.
 constexpr size_t kPiecesPerThread = 16;
 constexpr size_t kFewestRowsPerPiece = 512;
-// Up to here dot products keep up with memory where tile products are of bf16.
+// Up to here float32 queries keep up with memory; more are rounded to bf16 where that is faster.
 constexpr size_t kDotQueriesBesideBf16 = 2;
 
 // Which query head's key/value head, as columns of the keys.
@@ -128,15 +128,19 @@ void RouteScan::lay_out(DType keys, Queries& queries) {
   if (queries.ready) return;
   queries.ready = true;
   const bool bf16_tiles = keys == DType::bf16 && native_bf16_ && head_width_ % 2 == 0;
-  queries.method = queries_ <= (bf16_tiles ? kDotQueriesBesideBf16 : kDotQueries) ? Method::dots
-                   : bf16_tiles ? Method::tiles_bf16
-                                : Method::tiles_f32;
+  queries.method = bf16_tiles ? Method::tiles_bf16 : Method::tiles_f32;
+  if (queries_ <= (bf16_tiles ? kDotQueriesBesideBf16 : kDotQueries))
+    queries.method = Method::dots;
+  else if (bf16_tiles && queries_ <= kRowDots && head_width_ % 32 == 0)
+    queries.method = Method::dots_bf16;
   const bool split = queries.method == Method::dots && keys == DType::bf16;
-  const size_t elements = queries.method != Method::dots ? packed_size(head_width_, queries_)
-                          : split                        ? queries_ * split_stride(head_width_)
-                                                         : queries_ * head_width_;
-  queries.head_bytes =
-      elements * size_of(queries.method == Method::tiles_bf16 ? DType::bf16 : DType::f32);
+  const bool tiles = queries.method == Method::tiles_f32 || queries.method == Method::tiles_bf16;
+  const bool rounded_queries =
+      queries.method == Method::tiles_bf16 || queries.method == Method::dots_bf16;
+  const size_t elements = tiles   ? packed_size(head_width_, queries_)
+                          : split ? queries_ * split_stride(head_width_)
+                                  : queries_ * head_width_;
+  queries.head_bytes = elements * size_of(rounded_queries ? DType::bf16 : DType::f32);
   auto* memory = queries.memory.reserve<std::byte>(heads_ * queries.head_bytes);
   const MatView<float> folded(reinterpret_cast<float*>(folded_.data()), queries_,
                               heads_ * head_width_);
@@ -146,8 +150,10 @@ void RouteScan::lay_out(DType keys, Queries& queries) {
     auto* to = reinterpret_cast<float*>(memory + h * queries.head_bytes);
     if (split) {
       split_pairs(head, to);
-    } else if (queries.method == Method::dots) {
-      convert_rows(AnyMat(head), AnyMat(MatView<float>(to, queries_, head_width_)),
+    } else if (!tiles) {
+      convert_rows(AnyMat(head),
+                   AnyMat(memory + h * queries.head_bytes,
+                          rounded_queries ? DType::bf16 : DType::f32, queries_, head_width_),
                    Range{0, queries_});
     } else {
       for (size_t first = 0; first < queries_; first += kPanelColumns) {
@@ -233,6 +239,10 @@ void RouteScan::score_chunks(ConstAnyMat keys, Worker& worker) const {
       switch (queries.method) {
         case Method::dots:
           dot_scores(part, reinterpret_cast<const float*>(packed), count, scores);
+          break;
+        case Method::dots_bf16:
+          row_dots(reinterpret_cast<const bf16*>(part.data), part.stride,
+                   reinterpret_cast<const bf16*>(packed), rows, count, head_width_, scores);
           break;
         case Method::tiles_f32:
           tile_product(reinterpret_cast<const float*>(part.data), part.stride,

@@ -25,6 +25,7 @@ class RouteScan {
   // How keys of some dtype are multiplied with the queries.
   enum class Method {
     dots,        // few queries: dot_scores()
+    dots_bf16,   // few queries, in bf16: row_dots()
     tiles_f32,   // tile_product() in float32; bf16 keys are widened, a tile at a time
     tiles_bf16,  // tile_product() in bf16
   };

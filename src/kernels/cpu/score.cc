@@ -2,8 +2,6 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/score.cc"
 #include <hwy/foreach_target.h>
 // The line above must come first.
-#include <hwy/cache_control.h>
-
 #include "kernels/cpu/score.h"
 #include "kernels/cpu/tile_product.h"
 #include "kernels/cpu/vector_io-inl.h"
@@ -17,9 +15,6 @@ namespace msa::cpu::HWY_NAMESPACE {
 
 using D16 = hn::CappedTag<float, 16>;
 using V16 = hn::Vec<D16>;
-
-// Keys are fetched this many bytes ahead of use.
-constexpr size_t kPrefetchBytes = 4096;
 
 // The larger; a NaN in either makes one.
 template <class D>
@@ -51,52 +46,67 @@ HWY_INLINE void dots(const float* HWY_RESTRICT keys, size_t stride, const float*
       scores[r * kPanelColumns + t] = hn::GetLane(hn::SumOfLanes(d, sum[r][t]));
 }
 
+// One vector of pairs of each of R keys with Q queries at `q`.
+template <size_t R, size_t Q>
+HWY_INLINE void add_pairs(const hn::Vec<hn::RebindToUnsigned<D16>> (&pairs)[R],
+                          const float* HWY_RESTRICT q, size_t q_stride, V16 (&even_sum)[R][Q],
+                          V16 (&odd_sum)[R][Q]) {
+  const D16 d;
+  const hn::RebindToUnsigned<D16> du;
+  const size_t lanes = hn::Lanes(d);
+  V16 even[R], odd[R];
+  for (size_t r = 0; r < R; ++r) {
+    even[r] = hn::BitCast(d, hn::ShiftLeft<16>(pairs[r]));
+    odd[r] = hn::BitCast(d, hn::And(pairs[r], hn::Set(du, 0xffff0000u)));
+  }
+  for (size_t t = 0; t < Q; ++t) {
+    const V16 q_even = hn::LoadU(d, q + t * q_stride);
+    const V16 q_odd = hn::LoadU(d, q + t * q_stride + lanes);
+    for (size_t r = 0; r < R; ++r) {
+      even_sum[r][t] = hn::MulAdd(even[r], q_even, even_sum[r][t]);
+      odd_sum[r][t] = hn::MulAdd(odd[r], q_odd, odd_sum[r][t]);
+    }
+  }
+}
+
 template <size_t R, size_t Q>
 HWY_INLINE void dots(const bf16* HWY_RESTRICT keys, size_t stride, const float* HWY_RESTRICT q,
                      size_t k, float* HWY_RESTRICT scores) {
   const D16 d;
   const hn::RebindToUnsigned<D16> du;
-  const size_t lanes = hn::Lanes(d), pair_lanes = 2 * lanes, q_stride = split_stride(k);
-  const auto upper = hn::Set(du, 0xffff0000u);
-  V16 sum[R][Q];
-  for (auto& row : sum)
-    for (V16& v : row) v = hn::Zero(d);
-  const auto step = [&](size_t i, const auto& pairs_of) HWY_ATTR {
-    V16 even[R], odd[R];
-    for (size_t r = 0; r < R; ++r) {
-      const auto pairs = pairs_of(keys + r * stride + i);
-      even[r] = hn::BitCast(d, hn::ShiftLeft<16>(pairs));
-      odd[r] = hn::BitCast(d, hn::And(pairs, upper));
-    }
-    for (size_t t = 0; t < Q; ++t) {
-      const V16 q_even = hn::LoadU(d, q + t * q_stride + i);
-      const V16 q_odd = hn::LoadU(d, q + t * q_stride + i + lanes);
-      for (size_t r = 0; r < R; ++r) sum[r][t] = hn::MulAdd(even[r], q_even, sum[r][t]);
-      for (size_t r = 0; r < R; ++r) sum[r][t] = hn::MulAdd(odd[r], q_odd, sum[r][t]);
-    }
-  };
+  const size_t pair_lanes = 2 * hn::Lanes(d), q_stride = split_stride(k);
+  V16 even_sum[R][Q], odd_sum[R][Q];
+  for (size_t r = 0; r < R; ++r)
+    for (size_t t = 0; t < Q; ++t) even_sum[r][t] = odd_sum[r][t] = hn::Zero(d);
+  hn::Vec<decltype(du)> pairs[R];
   size_t i = 0;
-  for (; i + pair_lanes <= k; i += pair_lanes)
-    step(i, [&](const bf16* p) HWY_ATTR {
-      hwy::Prefetch(reinterpret_cast<const char*>(p) + kPrefetchBytes);
-      return hn::LoadU(du, reinterpret_cast<const uint32_t*>(p));
-    });
-  if (i < k)
-    step(i, [&](const bf16* p) HWY_ATTR {
+  for (; i + pair_lanes <= k; i += pair_lanes) {
+    for (size_t r = 0; r < R; ++r)
+      pairs[r] = hn::LoadU(du, reinterpret_cast<const uint32_t*>(keys + r * stride + i));
+    add_pairs<R, Q>(pairs, q + i, q_stride, even_sum, odd_sum);
+  }
+  if (i < k) {
+    for (size_t r = 0; r < R; ++r) {
       HWY_ALIGN bf16 part[HWY_MAX_BYTES / sizeof(bf16)] = {};
-      std::memcpy(part, p, (k - i) * sizeof(bf16));
-      return hn::Load(du, reinterpret_cast<const uint32_t*>(part));
-    });
+      std::memcpy(part, keys + r * stride + i, (k - i) * sizeof(bf16));
+      pairs[r] = hn::Load(du, reinterpret_cast<const uint32_t*>(part));
+    }
+    add_pairs<R, Q>(pairs, q + i, q_stride, even_sum, odd_sum);
+  }
   for (size_t r = 0; r < R; ++r)
     for (size_t t = 0; t < Q; ++t)
-      scores[r * kPanelColumns + t] = hn::GetLane(hn::SumOfLanes(d, sum[r][t]));
+      scores[r * kPanelColumns + t] =
+          hn::GetLane(hn::SumOfLanes(d, hn::Add(even_sum[r][t], odd_sum[r][t])));
 }
 
+// With one or two queries keys are read one after the other, which is how memory gives most; with
+// more the sums take longer than that, and two keys at once save loads of the queries.
 template <size_t Q, class T>
 void dots_of_rows(MatView<const T> keys, const float* q, float* scores) {
+  constexpr size_t R = Q <= 2 ? 1 : 2;
   size_t r = 0;
-  for (; r + 4 <= keys.rows; r += 4)
-    dots<4, Q>(keys.row(r).data(), keys.stride, q, keys.cols, scores + r * kPanelColumns);
+  for (; r + R <= keys.rows; r += R)
+    dots<R, Q>(keys.row(r).data(), keys.stride, q, keys.cols, scores + r * kPanelColumns);
   for (; r < keys.rows; ++r)
     dots<1, Q>(keys.row(r).data(), keys.stride, q, keys.cols, scores + r * kPanelColumns);
 }

@@ -27,6 +27,12 @@ bool has_bf16_tile_product();
 void tile_product(const bf16* a, size_t lda, const bf16* b, size_t m, size_t n, size_t k, float* c,
                   size_t ldc, bool accumulate);
 
+// The same sums for at most kRowDots queries that lie as rows, [n, k] without gaps: reads `a` row
+// by row, at the speed of memory. c [m, 64]; k a multiple of 32.
+inline constexpr size_t kRowDots = 8;
+void row_dots(const bf16* a, size_t lda, const bf16* queries, size_t m, size_t n, size_t k,
+              float* c);
+
 // Packs columns given as rows: b = rows^T for rows [n, k], n <= 64 (one panel). k even for bf16.
 template <class T>
 void pack_panel_of_rows(const T* rows, size_t stride, size_t n, size_t k, T* panel);

@@ -17,15 +17,18 @@ namespace msa::cpu {
 namespace {
 
 constexpr size_t kPanelBytes = kPanelColumns * 2 * sizeof(bf16);  // one step of two inputs
+constexpr size_t kLineInputs = 64 / sizeof(bf16);                 // of a in a cache line
 
-MSA_TARGET inline __m512bh pair_everywhere(const bf16* p) {
+MSA_TARGET inline int32_t pair_at(const bf16* p) {
   int32_t pair;
   std::memcpy(&pair, p, sizeof(pair));
-  return (__m512bh)_mm512_set1_epi32(pair);
+  return pair;
 }
 
 // R rows times V vectors of 16 columns and, with kHalf, 8 columns more: on processors that split
-// wide vectors in two these cost half.
+// wide vectors in two these cost half. Meanwhile the next R rows of a are fetched, as in a scan
+// they come from memory: one row after the other, the order that lets the processor run ahead
+// itself.
 template <size_t R, size_t V, bool kHalf>
 MSA_TARGET void multiply(const bf16* a, size_t lda, const std::byte* b, size_t k, float* c,
                          size_t ldc, bool accumulate) {
@@ -37,18 +40,32 @@ MSA_TARGET void multiply(const bf16* a, size_t lda, const std::byte* b, size_t k
     if constexpr (kHalf)
       half[r] = accumulate ? _mm256_loadu_ps(c + r * ldc + V * 16) : _mm256_setzero_ps();
   }
-  for (size_t i = 0; i < k; i += 2, b += kPanelBytes) {
-    __m512bh row[V == 0 ? 1 : V];
-    for (size_t v = 0; v < V; ++v) row[v] = (__m512bh)_mm512_loadu_si512(b + v * 64);
-    __m256bh half_row;
-    if constexpr (kHalf)
-      half_row = (__m256bh)_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + V * 64));
-    for (size_t r = 0; r < R; ++r) {
-      const __m512bh factor = pair_everywhere(a + r * lda + i);
-      for (size_t v = 0; v < V; ++v) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], factor, row[v]);
+  const bf16* next = a + R * lda;
+  const bf16* next_end = next + k;
+  for (size_t line = 0; line < k; line += kLineInputs) {
+    for (size_t r = 0; r < R; ++r, next += kLineInputs) {
+      if (next >= next_end) {
+        next_end += lda;
+        next = next_end - k;
+      }
+      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
+    }
+    const size_t end = std::min(k, line + kLineInputs);
+    for (size_t i = line; i < end; i += 2, b += kPanelBytes) {
+      __m512bh row[V == 0 ? 1 : V];
+      for (size_t v = 0; v < V; ++v) row[v] = (__m512bh)_mm512_loadu_si512(b + v * 64);
+      __m256bh half_row;
       if constexpr (kHalf)
-        half[r] =
-            _mm256_dpbf16_ps(half[r], (__m256bh)_mm512_castsi512_si256((__m512i)factor), half_row);
+        half_row = (__m256bh)_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + V * 64));
+      for (size_t r = 0; r < R; ++r) {
+        const int32_t pair = pair_at(a + r * lda + i);
+        if constexpr (V > 0) {
+          const auto factor = (__m512bh)_mm512_set1_epi32(pair);
+          for (size_t v = 0; v < V; ++v) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], factor, row[v]);
+        }
+        if constexpr (kHalf)
+          half[r] = _mm256_dpbf16_ps(half[r], (__m256bh)_mm256_set1_epi32(pair), half_row);
+      }
     }
   }
   for (size_t r = 0; r < R; ++r) {
@@ -79,7 +96,36 @@ MSA_TARGET void multiply_rows(const bf16* a, size_t lda, const std::byte* b, siz
   }
 }
 
+template <size_t Q>
+MSA_TARGET void dots_of_rows(const bf16* a, size_t lda, const bf16* queries, size_t m, size_t k,
+                             float* c) {
+  for (size_t r = 0; r < m; ++r, a += lda, c += kPanelColumns) {
+    __m512 sum[Q];
+    for (size_t t = 0; t < Q; ++t) sum[t] = _mm512_setzero_ps();
+    for (size_t i = 0; i < k; i += kLineInputs) {
+      const auto row = (__m512bh)_mm512_loadu_si512(a + i);
+      for (size_t t = 0; t < Q; ++t)
+        sum[t] = _mm512_dpbf16_ps(sum[t], row, (__m512bh)_mm512_loadu_si512(queries + t * k + i));
+    }
+    for (size_t t = 0; t < Q; ++t) c[t] = _mm512_reduce_add_ps(sum[t]);
+  }
+}
+
 }  // namespace
+
+void row_dots(const bf16* a, size_t lda, const bf16* queries, size_t m, size_t n, size_t k,
+              float* c) {
+  switch (n) {
+    case 1: return dots_of_rows<1>(a, lda, queries, m, k, c);
+    case 2: return dots_of_rows<2>(a, lda, queries, m, k, c);
+    case 3: return dots_of_rows<3>(a, lda, queries, m, k, c);
+    case 4: return dots_of_rows<4>(a, lda, queries, m, k, c);
+    case 5: return dots_of_rows<5>(a, lda, queries, m, k, c);
+    case 6: return dots_of_rows<6>(a, lda, queries, m, k, c);
+    case 7: return dots_of_rows<7>(a, lda, queries, m, k, c);
+    default: return dots_of_rows<8>(a, lda, queries, m, k, c);
+  }
+}
 
 bool has_bf16_tile_product() {
   return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
@@ -113,6 +159,10 @@ bool has_bf16_tile_product() {
 }
 
 void tile_product(const bf16*, size_t, const bf16*, size_t, size_t, size_t, float*, size_t, bool) {
+  assert(false && "no bf16 products on this processor");
+}
+
+void row_dots(const bf16*, size_t, const bf16*, size_t, size_t, size_t, float*) {
   assert(false && "no bf16 products on this processor");
 }
 
