@@ -9,7 +9,7 @@ namespace msa::cli {
 
 std::string format_count(uint64_t count) {
   std::string digits = std::to_string(count);
-  for (size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
+  for (size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, 1, ',');
   return digits;
 }
 
@@ -42,12 +42,13 @@ std::string format_number(double value) {
   if (!std::isfinite(value)) return "?";
   const double size = std::fabs(value);
   if (size >= 1000 && size < 1e15)
-    return (value < 0 ? "-" : "") + format_count(static_cast<uint64_t>(std::llround(size)));
+    return fmt::format("{}{}", value < 0 ? "-" : "",
+                       format_count(static_cast<uint64_t>(std::llround(size))));
   return fmt::format("{:.3g}", value);
 }
 
 std::string counted(uint64_t count, const char* one, const char* many) {
-  return format_count(count) + " " + (count == 1 ? one : many);
+  return fmt::format("{} {}", format_count(count), count == 1 ? one : many);
 }
 
 }  // namespace msa::cli

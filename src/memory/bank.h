@@ -30,7 +30,7 @@ struct BankManifest {
   SegmentShape segment_shape() const { return {router_layers, kv_heads * head_dim, dtype}; }
 };
 std::string to_json(const BankManifest& manifest);
-Result<BankManifest> parse_manifest(std::string_view json, const std::filesystem::path& bank);
+Result<BankManifest> parse_manifest(std::string_view text, const std::filesystem::path& bank);
 // A `mismatch` error that says in what the bank's manifest differs from `wanted`, if it does.
 Result<void> check_manifest(const BankManifest& bank, const BankManifest& wanted,
                             const std::filesystem::path& folder);

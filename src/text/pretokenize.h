@@ -61,7 +61,7 @@ class PreTokenizer {
 
  private:
   struct Step;
-  void run(size_t step, std::string_view text, Scratch::State& scratch, PieceSink& sink) const;
+  void run(size_t index, std::string_view text, Scratch::State& scratch, PieceSink& sink) const;
 
   std::vector<Step> steps_;
 };
