@@ -106,6 +106,7 @@ LineEditor::LineEditor(std::optional<std::filesystem::path> history) {
   rl_catch_signals = 0;
   rl_getc_function = next_character;
   rl_outstream = ::isatty(STDOUT_FILENO) == 1 ? stdout : stderr;
+  rl_initialize();
   using_history();
   stifle_history(static_cast<int>(HistoryFile::kLines));
   if (!history) return;
@@ -122,6 +123,8 @@ LineEditor::Line LineEditor::read(const std::string& prompt) {
   g_ended_by = 0;
   const SignalsToEditor signals;
   std::fflush(rl_outstream);
+  // libedit would do so after the prompt; a Ctrl-D typed between the two would be lost.
+  rl_prep_terminal(0);
   const std::unique_ptr<char, decltype(&std::free)> line(readline(prompt.c_str()), &std::free);
   if (g_ended_by != 0) {
     std::fputs(g_ended_by == SIGINT ? "^C\n" : "\n", rl_outstream);

@@ -59,8 +59,12 @@ class Terminal:
         os.write(self.master, text.encode("utf-8"))
 
     def finish(self):
+        end = time.monotonic() + TIMEOUT_S
         while self.process.poll() is None:
             self.read(0.2)
+            if time.monotonic() > end:
+                self.process.kill()
+                raise AssertionError("does not end; last: %r" % self.text[-500:])
         while self.read(0):
             pass
         os.close(self.master)
