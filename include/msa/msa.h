@@ -195,16 +195,16 @@ struct EncodeOptions {
 
 struct EncodeProgress {
   DocumentCounts input;
-  uint64_t documents = 0, passages = 0, tokens = 0, chunks = 0;  // encoded by this call
-  uint64_t already_there = 0;                                    // passages skipped
+  uint64_t documents = 0;  // of the source, gone through: encoded, known or rejected
+  uint64_t passages = 0, tokens = 0, chunks = 0;  // encoded by this call
+  uint64_t already_there = 0;                     // passages that needed no encoding
   double seconds = 0, tokens_per_second = 0;
   std::optional<double> seconds_left;
 };
 
 struct EncodeReport : EncodeProgress {
-  bool stopped = false;  // by the stop token; what was encoded is committed
-  uint64_t rejected =
-      0;  // documents the encoder or bank would not take (reported through on_problem)
+  bool stopped = false;   // by the stop token; what was encoded is committed
+  uint64_t rejected = 0;  // passages that model or bank would not take; on_problem has the reasons
 };
 
 // Encodes every document of `source` into `bank`. A document that is there already (same id, same

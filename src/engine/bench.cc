@@ -29,7 +29,7 @@ double seconds_since(Clock::time_point start) {
 constexpr size_t kDocumentTokens = 256;
 constexpr size_t kBatchTokens = 2048;
 constexpr size_t kQuestionTokens = 40;
-constexpr size_t kRepeats = 3;
+constexpr size_t kRepeats = 5;
 
 // Gathers figures and tells whoever watches.
 class Report {
@@ -54,18 +54,40 @@ Error stopped() {
   return {Code::cancelled, "the benchmark was stopped"};
 }
 
-// The shortest of several runs: other programs only ever make a run longer.
-template <class Body>
-Result<double> best_seconds(size_t repeats, std::stop_token stop, Body&& body) {
-  double best = 0;
-  for (size_t i = 0; i < repeats; ++i) {
+// A speed and the limit it is compared with. What else the machine is doing changes both, so each
+// measurement stands between two of the limit, and the median of the shares is reported.
+struct Paired {
+  double value = 0, limit = 0;
+};
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// `limit()` gives a number, `speed()` a Result of one in the same unit.
+template <class Limit, class Speed>
+Result<Paired> paired(std::stop_token stop, Limit&& limit, Speed&& speed) {
+  std::vector<double> values, shares;
+  double before = limit();
+  for (size_t i = 0; i < kRepeats; ++i) {
     if (stop.stop_requested()) return stopped();
-    const auto start = Clock::now();
-    MSA_TRY(body());
-    const double seconds = seconds_since(start);
-    if (i == 0 || seconds < best) best = seconds;
+    MSA_ASSIGN(const double value, speed());
+    const double after = limit();
+    values.push_back(value);
+    shares.push_back(2 * value / (before + after));
+    before = after;
   }
-  return best;
+  return Paired{median(values), median(values) / median(shares)};
+}
+
+// Things done per second by `body`, which does `count` of them.
+template <class Body>
+Result<double> per_second(double count, Body&& body) {
+  const auto start = Clock::now();
+  MSA_TRY(body());
+  return count / seconds_since(start);
 }
 
 // The dense products of a token in one layer, as the engine groups them.
@@ -119,25 +141,31 @@ Result<void> bench_encode(const Model::Impl& model, const BenchOptions& options,
   Encoder encoder(*model.backend, model.weights);
   std::mt19937_64 random(options.seed);
   MSA_TRY(encode_batch(encoder, random, c, kBatchTokens, compute));  // warm-up
-  // Limit and figure in turn, so that both see the same machine.
-  double rate = 0, best = 0;
-  const size_t batches = std::max<size_t>(1, options.encode_tokens / kBatchTokens);
-  for (size_t i = 0; i < kRepeats; ++i) {
-    rate = std::max(rate, measure_matmul_rate(model.backend->threads(),
-                                              layer_products(c, c.layers, kBatchTokens), compute));
-    MSA_ASSIGN(const double seconds, best_seconds(1, stop, [&]() -> Result<void> {
-                 for (size_t b = 0; b < batches; ++b)
-                   MSA_TRY(encode_batch(encoder, random, c, kBatchTokens, compute));
-                 return {};
-               }));
-    best = std::max(best, static_cast<double>(batches * kBatchTokens) / seconds);
-  }
-  report.add({"encode", "tokens/s", best,
-              fmt::format("{} matrix products of the model's shapes, {:.0f} GFLOP/s",
-                          compute == DType::f32 ? "float32" : "bf16", rate / 1e9),
-              rate / encode_operations(c), 0,
-              fmt::format("documents of {} tokens, {} at a time", kDocumentTokens,
-                          kBatchTokens / kDocumentTokens)});
+  const double operations = encode_operations(c);
+  const size_t batches = std::max<size_t>(1, options.encode_tokens / (kRepeats * kBatchTokens));
+  MSA_ASSIGN(const Paired speed,
+             paired(
+                 stop,
+                 [&] {
+                   return measure_matmul_rate(model.backend->threads(),
+                                              layer_products(c, c.layers, kBatchTokens), compute) /
+                          operations;
+                 },
+                 [&] {
+                   return per_second(
+                       static_cast<double>(batches * kBatchTokens), [&]() -> Result<void> {
+                         for (size_t i = 0; i < batches; ++i)
+                           MSA_TRY(encode_batch(encoder, random, c, kBatchTokens, compute));
+                         return {};
+                       });
+                 }));
+  report.add(
+      {"encode", "tokens/s", speed.value,
+       fmt::format("{} matrix products of the model's shapes, {:.0f} GFLOP/s",
+                   compute == DType::f32 ? "float32" : "bf16", speed.limit * operations / 1e9),
+       speed.limit, 0,
+       fmt::format("documents of {} tokens, {} at a time", kDocumentTokens,
+                   kBatchTokens / kDocumentTokens)});
   return {};
 }
 
@@ -176,36 +204,39 @@ Result<void> bench_generate(const Model::Impl& model, const BenchOptions& option
   const auto question = random_tokens(random, kQuestionTokens, c.vocabulary);
   const std::vector<uint8_t> routes(question.size(), 1);
   const size_t first_position = model.prefix->tokens + c.msa.top_k;
-  MSA_ASSIGN(const double prefill, best_seconds(kRepeats, stop, [&] {
-               return decoder.prefill(question, routes, first_position, &router);
-             }));
-  report.add({"first token", "ms", 1e3 * prefill, "", 0, 0,
+  std::vector<double> prefill_ms;
+  for (size_t i = 0; i < kRepeats; ++i) {
+    const auto start = Clock::now();
+    MSA_TRY(decoder.prefill(question, routes, first_position, &router));
+    prefill_ms.push_back(1e3 * seconds_since(start));
+  }
+  report.add({"first token", "ms", median(prefill_ms), "", 0, 0,
               fmt::format("question of {} tokens, {} documents attended to in each router layer",
                           kQuestionTokens, documents)});
 
-  const size_t steps = std::max<size_t>(1, options.generate_tokens);
-  double bandwidth = 0, best = 0;
-  for (size_t i = 0; i < kRepeats; ++i) {
-    bandwidth = std::max(bandwidth, measure_read_bandwidth(model.backend->threads()));
-    MSA_TRY(decoder.prefill(question, routes, first_position, &router));
-    MSA_ASSIGN(const double seconds, best_seconds(1, stop, [&]() -> Result<void> {
-                 for (size_t step = 0; step < steps; ++step) {
-                   const auto logits = decoder.logits();
-                   const int32_t token[] = {static_cast<int32_t>(
-                       std::max_element(logits.begin(), logits.end()) - logits.begin())};
-                   MSA_TRY(decoder.append(token));
-                 }
-                 return {};
-               }));
-    best = std::max(best, static_cast<double>(steps) / seconds);
-  }
-  const double rows_everywhere =
+  const size_t steps = std::max<size_t>(1, options.generate_tokens / kRepeats);
+  const double own_rows =
       static_cast<double>(c.layers * (model.prefix->tokens + kQuestionTokens + steps / 2));
   const double pooled_rows = static_cast<double>(c.msa.router_layers.size() * batch.total_chunks);
-  const double bytes = generate_bytes(*model.weights, rows_everywhere + pooled_rows);
-  report.add({"generate", "tokens/s", best,
-              fmt::format("memory bandwidth, {:.1f} GB/s", bandwidth / 1e9), bandwidth / bytes, 0,
-              fmt::format("one stream, {:.2f} GB read per token", bytes / 1e9)});
+  const double bytes = generate_bytes(*model.weights, own_rows + pooled_rows);
+  MSA_ASSIGN(const Paired speed,
+             paired(
+                 stop, [&] { return measure_read_bandwidth(model.backend->threads()) / bytes; },
+                 [&]() -> Result<double> {
+                   MSA_TRY(decoder.prefill(question, routes, first_position, &router));
+                   return per_second(static_cast<double>(steps), [&]() -> Result<void> {
+                     for (size_t step = 0; step < steps; ++step) {
+                       const auto logits = decoder.logits();
+                       const int32_t token[] = {static_cast<int32_t>(
+                           std::max_element(logits.begin(), logits.end()) - logits.begin())};
+                       MSA_TRY(decoder.append(token));
+                     }
+                     return {};
+                   });
+                 }));
+  report.add({"generate", "tokens/s", speed.value,
+              fmt::format("memory bandwidth, {:.1f} GB/s", speed.limit * bytes / 1e9), speed.limit,
+              0, fmt::format("one stream, {:.2f} GB read per token", bytes / 1e9)});
   return {};
 }
 
@@ -251,53 +282,59 @@ Result<void> bench_route(Backend& backend, const BenchOptions& options, std::sto
                          Report& report) {
   const size_t chunks = std::max<size_t>(options.route_chunks, 1), k = 16;
   const RoutingCase all(chunks, std::max<size_t>(options.route_tokens, 1), options.seed);
-  const KeyBlock blocks[] = {all.block()};
   std::vector<RouteHit> hits;
-  const auto folded = [&](MatView<const float> query) -> Result<double> {
-    MSA_ASSIGN(const double seconds, best_seconds(kRepeats + 2, stop, [&]() -> Result<void> {
-                 backend.route(RoutingCase::rule(), query, blocks, k, hits);
-                 return {};
-               }));
-    return static_cast<double>(chunks) / seconds;
+  const auto folded = [&](const RoutingCase& routing, size_t tokens) {
+    const KeyBlock blocks[] = {routing.block()};
+    return per_second(static_cast<double>(blocks[0].keys.rows), [&]() -> Result<void> {
+      backend.route(RoutingCase::rule(), routing.query().slice_rows(0, tokens), blocks, k, hits);
+      return {};
+    });
   };
-  const double bandwidth = measure_read_bandwidth(backend.threads());
   const double bytes_per_chunk = RoutingCase::kWidth * sizeof(bf16);
+  const MatmulShape product[] = {{2048, 1024, RoutingCase::kWidth}};
   for (const size_t tokens : {size_t{1}, size_t{8}, all.tokens}) {
-    if (tokens > all.tokens || stop.stop_requested()) continue;
-    const MatmulShape product[] = {{8192, tokens, RoutingCase::kWidth}};
-    const double rate = measure_matmul_rate(backend.threads(), product, DType::bf16);
-    const double by_bytes = bandwidth / bytes_per_chunk;
+    if (tokens > all.tokens) continue;
     const double operations = 2.0 * static_cast<double>(tokens * RoutingCase::kWidth);
-    const double by_operations = rate > 0 ? rate / operations : INFINITY;
-    MSA_ASSIGN(const double value, folded(all.query().slice_rows(0, tokens)));
-    const bool memory_bound = by_bytes < by_operations;
-    report.add({fmt::format("route, {} tokens", tokens), "chunks/s", value,
-                memory_bound ? fmt::format("memory bandwidth, {:.1f} GB/s", bandwidth / 1e9)
-                             : fmt::format("bf16 matrix product, {:.0f} GFLOP/s", rate / 1e9),
-                std::min(by_bytes, by_operations), 0,
-                fmt::format("MSA-4B's shape, one layer, {} chunks in bf16", chunks)});
+    bool memory_bound = true;
+    const auto limit = [&] {
+      const double by_bytes = measure_read_bandwidth(backend.threads()) / bytes_per_chunk;
+      const double rate = measure_matmul_rate(backend.threads(), product, DType::bf16);
+      memory_bound = rate == 0 || by_bytes < rate / operations;
+      return memory_bound ? by_bytes : rate / operations;
+    };
+    MSA_ASSIGN(const Paired speed, paired(stop, limit, [&] { return folded(all, tokens); }));
+    report.add(
+        {fmt::format("route, {} tokens", tokens), "chunks/s", speed.value,
+         memory_bound
+             ? fmt::format("memory bandwidth, {:.1f} GB/s", speed.limit * bytes_per_chunk / 1e9)
+             : fmt::format("bf16 matrix products, {:.0f} GFLOP/s", speed.limit * operations / 1e9),
+         speed.limit, 0, fmt::format("MSA-4B's shape, one layer, {} chunks in bf16", chunks)});
   }
 
-  // All heads' scores written out and reduced afterwards, on as many chunks as take a second or so.
-  const size_t fewer = std::min<size_t>(chunks, 20'000);
-  const RoutingCase small(fewer, all.tokens, options.seed);
-  const KeyBlock small_blocks[] = {small.block()};
-  UnfoldedRoute unfolded_route(backend.threads());
-  std::vector<RouteHit> unfolded_hits;
-  bool possible = true;
-  MSA_ASSIGN(const double seconds, best_seconds(kRepeats, stop, [&]() -> Result<void> {
-               possible = unfolded_route.run(RoutingCase::rule(), small.query(), small_blocks, k,
-                                             unfolded_hits);
-               return {};
-             }));
-  if (!possible) return {};
-  MSA_ASSIGN(const double value, folded(all.query()));
-  const double unfolded = static_cast<double>(fewer) / seconds;
-  report.add({fmt::format("route, {} tokens, unfolded", all.tokens), "chunks/s", unfolded, "", 0, 0,
+  // All heads' scores written out and reduced afterwards, on the same chunks as the folded form.
+  const RoutingCase small(std::min<size_t>(chunks, 20'000), all.tokens, options.seed);
+  const KeyBlock blocks[] = {small.block()};
+  UnfoldedRoute unfolded(backend.threads());
+  std::vector<double> times, speeds;
+  for (size_t i = 0; i < kRepeats; ++i) {
+    if (stop.stop_requested()) return stopped();
+    bool possible = true;
+    MSA_ASSIGN(const double slow,
+               per_second(static_cast<double>(blocks[0].keys.rows), [&]() -> Result<void> {
+                 possible = unfolded.run(RoutingCase::rule(), small.query(), blocks, k, hits);
+                 return {};
+               }));
+    if (!possible) return {};
+    MSA_ASSIGN(const double fast, folded(small, all.tokens));
+    speeds.push_back(slow);
+    times.push_back(fast / slow);
+  }
+  report.add({fmt::format("route, {} tokens, unfolded", all.tokens), "chunks/s", median(speeds), "",
+              0, 0,
               fmt::format("every head's score written out, then reduced; {} chunks, {} MB of "
                           "scratch",
-                          fewer, unfolded_route.peak_scratch_bytes() / 1'000'000)});
-  report.add({"route, folded over unfolded", "times", value / unfolded, "", 0, 0, ""});
+                          blocks[0].keys.rows, unfolded.peak_scratch_bytes() / 1'000'000)});
+  report.add({"route, folded over unfolded", "times", median(times), "", 0, 0, ""});
   return {};
 }
 

@@ -14,6 +14,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr uint64_t kProgressEvery = 256;  // documents that need no encoding
+
 class Ingest {
  public:
   Ingest(const Tokenizer& tokenizer, const EncodeBatch& encode, const IngestLimits& limits,
@@ -83,7 +85,7 @@ class Ingest {
     if (waiting_ids_.contains(document.id)) MSA_TRY(encode_waiting());
     MSA_ASSIGN(const auto presence, bank_.presence(document.id, document.title, document.text));
     if (presence == BankWriter::Presence::same) {
-      ++report_.already_there;
+      if (++report_.already_there % kProgressEvery == 0) update_progress();
       return {};
     }
     if (presence == BankWriter::Presence::different) {
