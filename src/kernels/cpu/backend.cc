@@ -49,10 +49,11 @@ class CpuBackend final : public Backend {
 
   std::string describe() const override {
     const Gemm& gemm = products_.gemm();
+    // Of the sets compiled in and supported, the lowest bit is the one dispatched to.
+    const int64_t usable = hwy::SupportedTargets() & HWY_TARGETS;
     return fmt::format("cpu: {}, oneDNN bf16 {}, f32 {}, {} thread{}",
-                       hwy::TargetName(hwy::SupportedTargets() & -hwy::SupportedTargets()),
-                       gemm.kernel_name(DType::bf16), gemm.kernel_name(DType::f32), threads_,
-                       threads_ == 1 ? "" : "s");
+                       hwy::TargetName(usable & -usable), gemm.kernel_name(DType::bf16),
+                       gemm.kernel_name(DType::f32), threads_, threads_ == 1 ? "" : "s");
   }
   int threads() const override { return threads_; }
 
