@@ -25,14 +25,14 @@ int g_ended_by = 0;  // the signal that ended the line
 
 void on_signal(int number) {
   const int saved = errno;
-  const char byte = static_cast<char>(number);
+  const auto byte = static_cast<unsigned char>(number);
   [[maybe_unused]] const ssize_t written = ::write(g_wake.load(), &byte, 1);
   errno = saved;
 }
 
 // A signal that came while waiting for a key; true if it ends the line.
 bool handle_signal() {
-  char number = 0;
+  unsigned char number = 0;
   if (::read(g_wake_read, &number, 1) != 1) return false;
   switch (number) {
     case SIGWINCH: rl_resize_terminal(); return false;

@@ -215,10 +215,9 @@ Result<void> bench_generate(const Model::Impl& model, const BenchOptions& option
                           kQuestionTokens, documents)});
 
   const size_t steps = std::max<size_t>(1, options.generate_tokens / kRepeats);
-  const double own_rows =
-      static_cast<double>(c.layers * (model.prefix->tokens + kQuestionTokens + steps / 2));
-  const double pooled_rows = static_cast<double>(c.msa.router_layers.size() * batch.total_chunks);
-  const double bytes = generate_bytes(*model.weights, own_rows + pooled_rows);
+  const size_t own_rows = c.layers * (model.prefix->tokens + kQuestionTokens + steps / 2);
+  const size_t pooled_rows = c.msa.router_layers.size() * batch.total_chunks;
+  const double bytes = generate_bytes(*model.weights, static_cast<double>(own_rows + pooled_rows));
   MSA_ASSIGN(const Paired speed,
              paired(
                  stop, [&] { return measure_read_bandwidth(model.backend->threads()) / bytes; },
