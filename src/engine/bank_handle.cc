@@ -147,6 +147,9 @@ Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& sour
       const std::lock_guard lock(impl.busy);  // questions may be answered between batches
       EncodedBatch batch;
       MSA_TRY(encoder.encode(documents, impl.weights->compute, false, batch));
+      // Looking tokens up maps the table's neighbourhood of each; left alone, all of it would
+      // become resident beside the packed weights.
+      impl.weights->checkpoint->drop(kEmbeddingTensor);
       return batch;
     };
     return ingest(*impl.tokenizer, encode_batch, {impl.config().max_positions}, *writer, source,

@@ -63,9 +63,10 @@ Result<std::shared_ptr<const Model::Impl>> open_model(const std::filesystem::pat
   const bool cosine = options.similarity == Similarity::automatic
                           ? config.msa.cosine_by_default()
                           : options.similarity == Similarity::cosine;
+  // Before loading, which gives back the pages of the file that this touches.
+  impl->fingerprint = checkpoint->fingerprint();
   MSA_ASSIGN(impl->weights,
              load_weights(impl->runtime, *impl->backend, checkpoint, compute, cosine));
-  impl->fingerprint = checkpoint->fingerprint();
 
   Encoder encoder(*impl->backend, impl->weights);
   MSA_ASSIGN(PrefixKv prefix, encoder.encode_prefix(prefix_tokens(*impl->tokenizer)));

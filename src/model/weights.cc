@@ -99,6 +99,14 @@ Result<std::shared_ptr<const Weights>> load_weights(const Runtime& runtime, Back
   weights->compute = compute;
   weights->cosine = cosine;
 
+  // The largest matrix first: while it is packed, its pages in the file are resident beside it.
+  const std::string embeddings(kEmbeddingTensor);
+  MSA_ASSIGN(weights->head,
+             loader.packed({config.tied_embeddings ? embeddings : "lm_head.weight"}));
+  if (!config.tied_embeddings) {
+    MSA_TRY(checkpoint->check_finite(embeddings));
+    checkpoint->drop(embeddings);
+  }
   weights->layers.reserve(config.layers);
   for (size_t i = 0; i < config.layers; ++i) {
     MSA_ASSIGN(auto layer, load_layer(loader, config, i));
@@ -108,13 +116,6 @@ Result<std::shared_ptr<const Weights>> load_weights(const Runtime& runtime, Back
   }
   MSA_ASSIGN(weights->final_norm, loader.vector("model.norm.weight"));
 
-  const std::string embeddings = "model.embed_tokens.weight";
-  MSA_ASSIGN(weights->head,
-             loader.packed({config.tied_embeddings ? embeddings : "lm_head.weight"}));
-  if (!config.tied_embeddings) {
-    MSA_TRY(checkpoint->check_finite(embeddings));
-    checkpoint->drop(embeddings);
-  }
   weights->embeddings = checkpoint->tensor(embeddings).matrix();
   if (reinterpret_cast<uintptr_t>(weights->embeddings.data) % size_of(weights->embeddings.dtype) !=
       0) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -12,6 +13,8 @@
 #include "msa/result.h"
 
 namespace msa {
+
+inline constexpr std::string_view kEmbeddingTensor = "model.embed_tokens.weight";
 
 struct LayerWeights {
   std::vector<float> input_norm, post_attention_norm;  // [d]
