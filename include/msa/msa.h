@@ -342,7 +342,7 @@ struct BenchReport {
 struct BenchOptions {
   bool encode = true, generate = true, route = true;
   size_t encode_tokens = 8192;  // in documents of 256
-  size_t generate_tokens = 64;
+  size_t generate_tokens = 160;
   size_t route_chunks = 200'000;  // of MSA-4B's shape
   size_t route_tokens = 40;
   uint64_t seed = 1;
