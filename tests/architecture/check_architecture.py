@@ -34,7 +34,13 @@ ALLOWED = {
     "engine": {"base", "text", "corpus", "checkpoint", "kernels", "model", "memory", "msa.h"},
     "libmsa": {"base", "text", "corpus", "checkpoint", "kernels", "model", "memory", "engine",
                "msa.h"},
-    "cli": {"msa.h"},
+    "samples": {"base", "text"},
+    "tasks": {"base", "text", "corpus", "samples"},
+    "eval": {"base", "samples", "tasks", "msa.h"},
+    "cli": {"msa.h", "samples", "tasks", "eval"},
+    "train_kernels": {"base"},
+    "train": {"base", "text", "checkpoint", "samples", "train_kernels"},
+    "trainer": {"base", "text", "checkpoint", "samples", "tasks", "train"},
 }
 FREE_HEADERS = {"msa/result.h", "msa/document.h"}
 
@@ -42,18 +48,20 @@ FREE_HEADERS = {"msa/result.h", "msa/document.h"}
 LIBRARIES = {
     "fmt": (r"fmt/", None),
     "nlohmann-json": (r"nlohmann/",
-                      {"text", "corpus", "checkpoint", "memory", "engine", "cli"}),
+                      {"text", "corpus", "checkpoint", "samples", "tasks", "memory", "engine",
+                       "eval", "cli", "train", "trainer"}),
     "SQLite": (r"sqlite3", {"memory"}),
     "PCRE2": (r"pcre2", {"text"}),
     "utf8proc": (r"utf8proc", {"text"}),
     "zlib": (r"zlib\.h|zconf\.h", {"corpus"}),
     "zstd": (r"zstd", {"corpus"}),
-    "Highway": (r"hwy/", {"kernels"}),
+    "Highway": (r"hwy/", {"kernels", "train_kernels"}),
     "oneDNN": (r"dnnl|oneapi/dnnl", {"kernels"}),
     "xxHash": (r"xxh", {"base"}),
-    "CLI11": (r"CLI/", {"cli"}),
+    "CLI11": (r"CLI/", {"cli", "trainer"}),
     "libedit": (r"editline/|histedit\.h|readline/", {"cli"}),
-    "OpenMP": (r"omp\.h", {"checkpoint", "kernels", "model", "engine"}),
+    "OpenMP": (r"omp\.h", {"checkpoint", "kernels", "model", "engine", "train_kernels", "train"}),
+    "libtorch": (r"torch/|ATen/|c10/", {"train", "trainer"}),
     "intrinsics": (r"\w*intrin\.h|cpuid\.h|arm_\w+\.h", {"kernels"}),
 }
 TEST_LIBRARIES = re.compile(r"gtest/|gmock/|benchmark/")
@@ -67,7 +75,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*(?:<([^>]+)>|"([^"]+)")')
 CONDITIONAL = re.compile(r"^\s*#\s*(?:if|ifdef|ifndef|elif)\b")
 # What a test may ask: which system calls this processor has, whether a sanitizer watches.
 TEST_CONDITION = re.compile(r"^\s*#\s*(?:ifdef|ifndef)\s+(?:SYS_\w+|__SANITIZE_\w+)\s*$")
-DEPENDS = re.compile(r"msa_module\(\s*(\w+)[^)]*?\bDEPENDS((?:\s+[a-z]+)+)")
+DEPENDS = re.compile(r"msa_module\(\s*(\w+)[^)]*?\bDEPENDS((?:\s+[a-z_]+)+)")
 
 
 def is_test(path):

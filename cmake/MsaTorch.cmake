@@ -1,0 +1,27 @@
+# libtorch, for the trainer only: the distribution's package, or a current PyTorch found through its
+# CMake description (-DCMAKE_PREFIX_PATH=.../torch). MSA_TRAIN is AUTO (if it is there), ON or OFF.
+set(MSA_TRAIN AUTO CACHE STRING "Build the trainer: AUTO, ON or OFF")
+set_property(CACHE MSA_TRAIN PROPERTY STRINGS AUTO ON OFF)
+
+set(MSA_TRAIN_FOUND FALSE)
+if(NOT MSA_TRAIN STREQUAL OFF)
+  if(MSA_TRAIN STREQUAL ON)
+    find_package(Torch REQUIRED)
+  else()
+    find_package(Torch QUIET)
+  endif()
+  if(Torch_FOUND)
+    set(MSA_TRAIN_FOUND TRUE)
+    # Its headers are not ours to warn about, and its global flags not ours to take over.
+    add_library(msa_torch INTERFACE)
+    target_include_directories(msa_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+    target_link_libraries(msa_torch INTERFACE ${TORCH_LIBRARIES})
+    separate_arguments(msa_torch_flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")
+    target_compile_options(msa_torch INTERFACE ${msa_torch_flags})
+    message(STATUS "Trainer: libtorch ${Torch_VERSION}")
+  else()
+    message(STATUS "Trainer: not built, libtorch was not found (scripts/install-deps.sh --train)")
+  endif()
+else()
+  message(STATUS "Trainer: not built, MSA_TRAIN is OFF")
+endif()

@@ -1,0 +1,87 @@
+// Samples as token sequences, packed for one training step.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "msa/result.h"
+#include "samples/sample.h"
+#include "samples/sample_source.h"
+#include "text/tokenizer.h"
+
+namespace msa {
+
+// What a labelled token is part of; losses are reported per kind.
+enum class LabelKind : uint8_t { number, answer, text };
+
+// One step's worth, concatenated. "Query" is one sequence that reads the memory: the question block
+// and what follows it up to the end of its target (one retrieval step of one question).
+struct Batch {
+  std::vector<TokenId> prefix;  // the template prefix, T0 tokens
+
+  // N documents. Those of one group form one memory; a query routes among its group's documents.
+  std::vector<TokenId> doc_tokens;     // concatenated, each `<|im_start|>[n]. x[n]<|im_end|>`
+  std::vector<int32_t> doc_starts;     // N+1, into doc_tokens
+  std::vector<int32_t> doc_group;      // N
+  std::vector<uint32_t> doc_number;    // N, the n each was numbered with
+  std::vector<float> doc_label_weights;  // per token: weight of predicting the one after it, as
+                                         // language model; empty: no loss on documents
+
+  // Q queries, without the prefix. Positions start at T0 + k.
+  std::vector<TokenId> query_tokens;
+  std::vector<int32_t> query_starts;  // Q+1
+  std::vector<int32_t> query_group;   // Q; -1: sees no documents
+  std::vector<uint8_t> routes;        // per token: whether it routes
+  std::vector<TokenId> labels;        // per token: the token that should follow it; -1: no loss
+  std::vector<float> label_weights;   // per token; 0 where there is no label
+  std::vector<LabelKind> label_kinds;
+
+  // The documents (0..N-1) that query q should route to:
+  // relevant[relevant_starts[q] .. relevant_starts[q+1]), ascending.
+  std::vector<int32_t> relevant_starts;  // Q+1
+  std::vector<int32_t> relevant;
+
+  size_t documents() const { return doc_starts.empty() ? 0 : doc_starts.size() - 1; }
+  size_t queries() const { return query_starts.empty() ? 0 : query_starts.size() - 1; }
+  size_t tokens() const { return doc_tokens.size() + query_tokens.size(); }
+};
+
+struct BatchOptions {
+  size_t documents = 64;        // at least so many per step, if the samples bring them …
+  size_t tokens = 8192;         // … and never more tokens, all together, than this
+  size_t max_document_tokens = 512;  // longer ones are cut at a token, the number at the end kept
+  // Whether all documents of a step form one memory (every question has all others' documents as
+  // negatives), or each sample its own.
+  bool share_documents = true;
+  // Documents get random numbers below 10^digits, digits uniform in [1, max_number_digits], all
+  // different within a step.
+  size_t max_number_digits = 7;
+  // Steps of a question become queries of their own; the query of the last step also has, after the
+  // texts of all its documents, `<End-of-Retrieve>`, the answer request and the answer.
+  // Weights of the labels of each kind.
+  float number_weight = 1, answer_weight = 1, text_weight = 0;
+  float document_weight = 0;  // language modelling of the documents themselves
+  // Share of tokens given to sequences of random tokens that are repeated, labelled (kind text,
+  // weight 1) in the second half: the exercise that starts copying.
+  double repeat_share = 0;
+  size_t repeat_tokens = 64;  // of one such half
+};
+
+// Makes batches from a stream of samples. Deterministic: batch n depends on construction and n only.
+class Batcher {
+ public:
+  static Result<std::unique_ptr<Batcher>> create(std::shared_ptr<const Tokenizer> tokenizer,
+                                                 std::unique_ptr<SampleSource> source,
+                                                 const BatchOptions& options, uint64_t seed);
+  virtual ~Batcher() = default;
+  virtual Result<Batch> next() = 0;
+  // What must be kept to go on after a restart, as JSON text, and going on from it.
+  virtual std::string state() const = 0;
+  virtual Result<void> restore(const std::string& state) = 0;
+  virtual uint64_t samples_skipped() const = 0;  // too long for a batch even alone
+};
+
+}  // namespace msa

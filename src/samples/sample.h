@@ -1,0 +1,35 @@
+// One training or evaluation sample: documents, and questions about them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace msa {
+
+struct SampleDocument {
+  std::string title;  // may be empty
+  std::string text;
+  std::string id;  // may be empty; two documents of the same title and text are one document
+};
+
+struct SampleQuestion {
+  std::string question;
+  // Documents (indices into Sample::documents) that each retrieval step should bring, in order:
+  // one step for one hop, two for a question whose first document leads to the second. Never empty,
+  // no step is empty, and no document is in two steps.
+  std::vector<std::vector<uint32_t>> steps;
+  std::string answer;                 // what the model is trained to say
+  std::vector<std::string> accepted;  // other answers that count as right
+  // All of these must occur in the answer (needle tasks with several values); empty: `answer`.
+  std::vector<std::string> values;
+  std::string kind;  // "needle-mk2", "capital/two-hop": results are reported per kind
+};
+
+struct Sample {
+  std::vector<SampleDocument> documents;
+  std::vector<SampleQuestion> questions;
+  std::string where;  // "train.jsonl:17" or "encyclopaedia:93", for messages
+};
+
+}  // namespace msa
