@@ -11,13 +11,17 @@
 
 #include <immintrin.h>
 
-#define MSA_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+#define MSA_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 
 namespace msa::cpu {
 namespace {
 
 constexpr size_t kPanelBytes = kPanelColumns * 2 * sizeof(bf16);  // one step of two inputs
 constexpr size_t kLineInputs = 64 / sizeof(bf16);                 // of a in a cache line
+// In a scan, rows of a come from memory. They are asked for so many rows ahead, one row after the
+// other (the order that lets the processor run ahead itself), into the second-level cache: the few
+// slots in which the first level waits for memory stay free for what is needed now.
+constexpr size_t kRowsAhead = 16;
 
 MSA_TARGET inline int32_t pair_at(const bf16* p) {
   int32_t pair;
@@ -26,9 +30,7 @@ MSA_TARGET inline int32_t pair_at(const bf16* p) {
 }
 
 // R rows times V vectors of 16 columns and, with kHalf, 8 columns more: on processors that split
-// wide vectors in two these cost half. Meanwhile the next R rows of a are fetched, as in a scan
-// they come from memory: one row after the other, the order that lets the processor run ahead
-// itself.
+// wide vectors in two these cost half.
 template <size_t R, size_t V, bool kHalf>
 MSA_TARGET void multiply(const bf16* a, size_t lda, const std::byte* b, size_t k, float* c,
                          size_t ldc, bool accumulate) {
@@ -40,7 +42,7 @@ MSA_TARGET void multiply(const bf16* a, size_t lda, const std::byte* b, size_t k
     if constexpr (kHalf)
       half[r] = accumulate ? _mm256_loadu_ps(c + r * ldc + V * 16) : _mm256_setzero_ps();
   }
-  const bf16* next = a + R * lda;
+  const bf16* next = a + kRowsAhead * lda;
   const bf16* next_end = next + k;
   for (size_t line = 0; line < k; line += kLineInputs) {
     for (size_t r = 0; r < R; ++r, next += kLineInputs) {
@@ -48,7 +50,7 @@ MSA_TARGET void multiply(const bf16* a, size_t lda, const std::byte* b, size_t k
         next_end += lda;
         next = next_end - k;
       }
-      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
     }
     const size_t end = std::min(k, line + kLineInputs);
     for (size_t i = line; i < end; i += 2, b += kPanelBytes) {
@@ -96,6 +98,24 @@ MSA_TARGET void multiply_rows(const bf16* a, size_t lda, const std::byte* b, siz
   }
 }
 
+// Sums of the lanes of Q vectors, at least one and at most 8.
+template <size_t Q>
+MSA_TARGET inline void store_sums(const __m512 (&sum)[Q], float* to) {
+  __m256 half[8];
+  for (size_t t = 0; t < 8; ++t)
+    half[t] = t < Q
+                  ? _mm256_add_ps(_mm512_castps512_ps256(sum[t]), _mm512_extractf32x8_ps(sum[t], 1))
+                  : _mm256_setzero_ps();
+  const __m256 low =
+      _mm256_hadd_ps(_mm256_hadd_ps(half[0], half[1]), _mm256_hadd_ps(half[2], half[3]));
+  const __m256 high =
+      _mm256_hadd_ps(_mm256_hadd_ps(half[4], half[5]), _mm256_hadd_ps(half[6], half[7]));
+  const __m128 first = _mm_add_ps(_mm256_castps256_ps128(low), _mm256_extractf128_ps(low, 1));
+  const __m128 second = _mm_add_ps(_mm256_castps256_ps128(high), _mm256_extractf128_ps(high, 1));
+  const __m256 all = _mm256_insertf128_ps(_mm256_castps128_ps256(first), second, 1);
+  _mm256_mask_storeu_ps(to, static_cast<__mmask8>((1u << Q) - 1), all);
+}
+
 template <size_t Q>
 MSA_TARGET void dots_of_rows(const bf16* a, size_t lda, const bf16* queries, size_t m, size_t k,
                              float* c) {
@@ -103,11 +123,12 @@ MSA_TARGET void dots_of_rows(const bf16* a, size_t lda, const bf16* queries, siz
     __m512 sum[Q];
     for (size_t t = 0; t < Q; ++t) sum[t] = _mm512_setzero_ps();
     for (size_t i = 0; i < k; i += kLineInputs) {
+      _mm_prefetch(reinterpret_cast<const char*>(a + kRowsAhead * lda + i), _MM_HINT_T1);
       const auto row = (__m512bh)_mm512_loadu_si512(a + i);
       for (size_t t = 0; t < Q; ++t)
         sum[t] = _mm512_dpbf16_ps(sum[t], row, (__m512bh)_mm512_loadu_si512(queries + t * k + i));
     }
-    for (size_t t = 0; t < Q; ++t) c[t] = _mm512_reduce_add_ps(sum[t]);
+    store_sums(sum, c);
   }
 }
 
@@ -129,7 +150,7 @@ void row_dots(const bf16* a, size_t lda, const bf16* queries, size_t m, size_t n
 
 bool has_bf16_tile_product() {
   return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512bw");
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
 
 void tile_product(const bf16* a, size_t lda, const bf16* b, size_t m, size_t n, size_t k, float* c,
