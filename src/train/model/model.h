@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/mat_view.h"
 #include "checkpoint/config.h"
 #include "msa/result.h"
 #include "samples/batch.h"

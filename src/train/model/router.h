@@ -1,0 +1,38 @@
+// Which documents a query reads, and how sure the router is of it (spec of the scores: the paper's
+// section 3.2; the same reductions as the engine's).
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "checkpoint/config.h"
+#include "train/model/plan.h"
+
+namespace msa::train {
+
+// Scores of all documents for all routing queries, [R, N] float32, differentiable; also of those of
+// other groups. R, N, M and C as in StepPlan.
+//   queries [M, H, D] float32, of the routing tokens
+//   keys    [C, G, D] float32, means over chunks
+// cosine: both are L2-normalised per head; otherwise scores are divided by sqrt(D).
+torch::Tensor route_scores(const torch::Tensor& queries, const torch::Tensor& keys,
+                           const StepPlan& plan, const MsaConfig& config, bool cosine,
+                           OpsMode mode);
+
+// The documents of one router layer.
+struct Selection {
+  // Per routing query (R): all documents of its group, best first; equal scores: the lower number
+  // first. A score that is not a number comes last.
+  std::vector<std::vector<int32_t>> ranking;
+  std::vector<std::vector<float>> ranking_scores;
+  // Per query of the batch (Q): the documents it attends to, ascending, at most top_k.
+  std::vector<std::vector<int32_t>> chosen;
+};
+// include_positives: relevant documents are chosen before all others (at most top_k of them, the
+// best first).
+Selection select_documents(const torch::Tensor& scores, const StepPlan& plan, size_t top_k,
+                           bool include_positives);
+
+}  // namespace msa::train

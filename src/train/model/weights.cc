@@ -1,0 +1,146 @@
+#include "train/model/weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <span>
+
+#include "base/hash.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/config_text.h"
+#include "checkpoint/normal_stream.h"
+
+namespace msa::train {
+namespace {
+
+using torch::Tensor;
+
+constexpr float kDeviation = 0.02f;
+constexpr std::string_view kRouterQ = ".self_attn.router_q_proj.0.weight";
+constexpr std::string_view kRouterK = ".self_attn.router_k_proj.0.weight";
+
+std::vector<int64_t> extents(const std::vector<size_t>& shape) {
+  return {shape.begin(), shape.end()};
+}
+
+// Normal numbers that depend on seed and name only.
+Tensor normal(const ExpectedTensor& tensor, uint64_t seed, float deviation) {
+  Tensor values = torch::empty(extents(tensor.shape), torch::kFloat32);
+  const std::span<float> out(values.data_ptr<float>(), static_cast<size_t>(values.numel()));
+  const uint64_t stream = hash64(tensor.name) ^ seed * 0x9e3779b97f4a7c15u;
+  constexpr size_t kBlock = 16384;  // numbers of one random stream
+  for (size_t begin = 0; begin < out.size(); begin += kBlock)
+    fill_normal(stream, begin / kBlock, out.subspan(begin, std::min(kBlock, out.size() - begin)));
+  return values.mul_(deviation);
+}
+
+// Each group's rows once per query head of the group: [G * D, d] -> [H * D, d]. The two maps of a
+// router must agree about what is similar, and this way they start out doing so.
+Tensor repeated_per_query_head(const Tensor& keys, const ModelConfig& config) {
+  const auto groups = static_cast<int64_t>(config.kv_heads);
+  return keys.view({groups, -1, keys.size(1)})
+      .repeat_interleave(static_cast<int64_t>(config.query_heads) / groups, 0)
+      .view({-1, keys.size(1)})
+      .clone();
+}
+
+// The values as float32; any dtype that a checkpoint may have.
+Tensor as_float(const TensorView& view) {
+  // The mapped bytes need not be aligned, so they are copied before they are looked at.
+  const auto type = view.dtype == DType::f32   ? torch::kFloat32
+                    : view.dtype == DType::f16 ? torch::kFloat16
+                                               : torch::kBFloat16;
+  const Tensor raw = torch::empty(extents(view.shape), type);
+  std::memcpy(raw.data_ptr(), view.bytes.data(), view.bytes.size());
+  return raw.to(torch::kFloat32);
+}
+
+}  // namespace
+
+void Parameters::add(std::string name, Tensor values) {
+  places_.emplace(name, list_.size());
+  list_.emplace_back(std::move(name), values.set_requires_grad(true));
+}
+
+const Tensor& Parameters::at(std::string_view name) const {
+  const auto place = places_.find(name);
+  assert(place != places_.end() && "not a tensor of this model");
+  return list_[place->second].second;
+}
+
+void Parameters::to(torch::Device device) {
+  torch::NoGradGuard no_gradient;
+  // The tensors keep their identity, so that an optimiser that knows them goes on knowing them.
+  for (auto& [name, tensor] : list_) tensor.set_data(tensor.to(device));
+}
+
+Result<Parameters> Parameters::random(const ModelConfig& config, uint64_t seed) {
+  // What could not be read back is not built.
+  Result<ModelConfig> checked = parse_config(write_config(config, "float32"), "model shape");
+  if (!checked) return Error{Code::invalid_argument, std::move(checked).error().message};
+  Parameters parameters;
+  // Each layer adds to the residual stream twice: this keeps its size independent of their number.
+  const float residual = kDeviation / std::sqrt(2 * static_cast<float>(config.layers));
+  for (const ExpectedTensor& tensor : expected_tensors(config)) {
+    if (tensor.shape.size() == 1) {  // only norms are vectors
+      parameters.add(tensor.name, torch::ones(extents(tensor.shape), torch::kFloat32));
+      continue;
+    }
+    const bool adds_to_residual =
+        tensor.name.ends_with(".o_proj.weight") || tensor.name.ends_with(".down_proj.weight");
+    parameters.add(tensor.name, normal(tensor, seed, adds_to_residual ? residual : kDeviation));
+  }
+  torch::NoGradGuard no_gradient;
+  for (auto& [name, tensor] : parameters.list_)
+    if (name.ends_with(kRouterQ)) {
+      const std::string layer = name.substr(0, name.size() - kRouterQ.size());
+      tensor.copy_(repeated_per_query_head(parameters.at(layer + std::string(kRouterK)), config));
+    }
+  return parameters;
+}
+
+Result<std::pair<Parameters, ModelConfig>> Parameters::read(const std::filesystem::path& folder) {
+  MSA_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(folder));
+  Parameters parameters;
+  for (const ExpectedTensor& tensor : expected_tensors(checkpoint.config())) {
+    MSA_TRY(checkpoint.check_finite(tensor.name));
+    parameters.add(tensor.name, as_float(checkpoint.tensor(tensor.name)));
+    checkpoint.drop(tensor.name);
+  }
+  return std::pair{std::move(parameters), checkpoint.config()};
+}
+
+StepWeights step_weights(const Parameters& parameters, const ModelConfig& config,
+                         torch::Dtype compute) {
+  StepWeights weights;
+  for (size_t i = 0; i < config.layers; ++i) {
+    const auto at = [&](std::string_view name) {
+      return parameters.at(fmt::format("model.layers.{}.{}.weight", i, name));
+    };
+    LayerWeights layer;
+    layer.input_norm = at("input_layernorm");
+    layer.post_norm = at("post_attention_layernorm");
+    layer.q_norm = at("self_attn.q_norm");
+    layer.k_norm = at("self_attn.k_norm");
+    layer.qkv =
+        torch::cat({at("self_attn.q_proj"), at("self_attn.k_proj"), at("self_attn.v_proj")}, 0)
+            .to(compute);
+    layer.o = at("self_attn.o_proj").to(compute);
+    layer.gate_up = torch::cat({at("mlp.gate_proj"), at("mlp.up_proj")}, 0).to(compute);
+    layer.down = at("mlp.down_proj").to(compute);
+    if (config.msa.decouple_router && config.msa.is_router_layer(i)) {
+      layer.router_q = at("self_attn.router_q_proj.0");
+      layer.router_k = at("self_attn.router_k_proj.0");
+    }
+    weights.layers.push_back(std::move(layer));
+  }
+  weights.embeddings = parameters.at("model.embed_tokens.weight");
+  weights.norm = parameters.at("model.norm.weight");
+  weights.head = config.tied_embeddings ? weights.embeddings : parameters.at("lm_head.weight");
+  return weights;
+}
+
+}  // namespace msa::train
