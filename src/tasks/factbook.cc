@@ -312,6 +312,8 @@ class FactbookTask::Builder {
     const std::optional<Found> found = answer(fact, at, 0);
     if (!found) return std::nullopt;
     Way way{bridge, at, std::string(found->value)};
+    // "Republic of Chad" would name the country after all.
+    if (way.value.find(entity.name) != std::string::npos) return std::nullopt;
     if (entity.invented) {
       if (task_.values_[bridge].contains(way.value) || !can_stand_for_country(way.value))
         return std::nullopt;
@@ -349,8 +351,7 @@ class FactbookTask::Builder {
 
   void ask_country(const Entity& entity) {
     const std::optional<Way> way = way_to(entity);
-    // "Republic of Dorvan" would be answered by itself.
-    if (!way || way->value.find(entity.name) != std::string::npos) return;
+    if (!way) return;
     SampleQuestion question;
     question.question = task_.phrasebook_.ask_country(way->bridge, way->value, draw_.bits());
     question.steps = {{way->document}};

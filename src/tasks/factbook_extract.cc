@@ -58,7 +58,7 @@ std::string_view one_value(std::string_view rest) {
       break;
     }
   rest = trimmed(rest);
-  if (rest.ends_with('.') && !rest.ends_with("..")) rest.remove_suffix(1);
+  if (rest.ends_with('.') && !rest.ends_with("D.C.")) rest.remove_suffix(1);
   return rest;
 }
 
@@ -85,10 +85,16 @@ std::string_view shaped(Shape shape, std::string_view value) {
       // A share is asked for as such: "2.1% of GDP" is answered with "2.1%".
       if (const size_t percent = value.find('%'); percent != kNone)
         value = value.substr(0, percent + 1);
-      [[fallthrough]];
+      // "3.2 migrant(s)": half a word is no unit.
+      if (const size_t bracket = value.find("(s)"); bracket != kNone)
+        return without_unit(trimmed(value.substr(0, bracket)));
+      value = before_bracket(value);
+      return trimmed(value.substr(0, find_separator(value, ",;:")));
     case Shape::name:
       value = before_bracket(value);
+      value = value.substr(0, value.find(" - "));
       return trimmed(value.substr(0, find_separator(value, ",;")));
+    case Shape::quantity:
     case Shape::text: return trimmed(before_bracket(value.substr(0, find_separator(value, ";"))));
     case Shape::list: {
       // "gold, coffee (2023 est.)": the year is no part of the list.
@@ -109,12 +115,18 @@ bool fits(Shape shape, std::string_view value) {
   switch (shape) {
     case Shape::number: {
       const bool sign = first == '-' || first == '$' || first == '.';
+      if (value.find(" less than") != kNone) return false;
       return is_digit(first) || (sign && value.find_first_of("0123456789") != kNone);
     }
     case Shape::name: {
-      if (value.find_first_of("()[]:") != kNone || value == "NA" || value == "None") return false;
+      if (value.find_first_of("()[]:") != kNone || value == "NA" || value == "None" ||
+          value == "Ambassador")
+        return false;
       return (is_upper(first) || is_digit(first)) && word_count(value) <= kMaxTextWords;
     }
+    case Shape::quantity:
+      if (std::ranges::none_of(value, is_digit)) return false;
+      [[fallthrough]];
     case Shape::text:
       return value.find_first_of("()[]:") == kNone && value != "NA" && !value.starts_with("none") &&
              !value.starts_with("see ") && word_count(value) <= kMaxTextWords;
@@ -269,7 +281,7 @@ std::optional<Found> extract(const Fact& fact, std::string_view text, uint64_t c
   std::string_view value = one_value(*rest);
   switch (fact.rule) {
     case Rule::after: {
-      if (fact.mark.ends_with('('))
+      if (fact.mark.starts_with('('))
         return checked(fact.shape, trimmed(value.substr(0, value.find_first_of(");,"))));
       return checked(fact.shape, shaped(fact.shape, value));
     }

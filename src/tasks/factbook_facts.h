@@ -28,10 +28,11 @@ enum class Rule {
 
 // What an answer must look like; a record whose text gives something else is not asked about.
 enum class Shape {
-  number,  // begins with a digit, "$" or "-"; ends before a bracket or comma
-  name,    // begins with a capital letter or a digit; ends before a bracket, comma or semicolon
-  text,    // up to a bracket or semicolon, commas included; up to 8 words
-  list,    // to the end of the value, without its year; up to 12 words
+  number,    // begins with a digit, "$" or "-"; ends before a bracket or comma
+  name,      // begins with a capital letter or a digit; ends before a bracket, comma or semicolon
+  text,      // up to a bracket or semicolon, commas included; up to 8 words
+  quantity,  // text with a digit in it
+  list,      // to the end of the value, without its year; up to 12 words
 };
 
 // Phrases are whole questions (they end in "?" or ".") or noun phrases, "+" before plural ones,

@@ -29,13 +29,22 @@ void put(std::string& text, std::string_view slot, std::string_view value) {
   }
 }
 
-// Whether a long clause can stand at the slot: "the country whose capital is Ndola" must not be
-// followed by much more of the sentence.
-bool ends_with_slot(std::string_view text, std::string_view slot) {
-  constexpr size_t kMaxBytesAfter = 14;
-  const size_t at = text.rfind(slot);
-  return at != std::string_view::npos && text.size() - at - slot.size() <= kMaxBytesAfter &&
-         text.find("'s", at) == std::string_view::npos && text.find(slot) == at;
+// Whether a long clause can stand at {c}: "the country whose capital is Ndola" must not be followed
+// by much more of the sentence.
+bool takes_clause(std::string_view phrase) {
+  constexpr size_t kMaxBytesAfter = 9;  // " produce?"
+  const size_t at = phrase.find("{c}");
+  if (at == std::string_view::npos) return false;
+  std::string_view after = phrase.substr(at + 3);
+  if (after.starts_with(" in {y}")) after.remove_prefix(7);
+  return after.size() <= kMaxBytesAfter && !after.starts_with("'s") &&
+         after.find('{') == std::string_view::npos;
+}
+
+// The same for noun phrases that end in a clause, at {n}.
+bool frames_clause(std::string_view frame) {
+  const std::string_view after = frame.substr(frame.find("{n}") + 3);
+  return after.size() <= 1 || after.front() == ',' || after == " {is}?";
 }
 
 void capitalize(std::string& text) {
@@ -53,13 +62,13 @@ Phrasebook::Phrasebook(Split split)
     for (const std::string_view phrase : of_split(facts()[f].phrases, split)) {
       const bool whole = phrase.ends_with('?') || phrase.ends_with('.');
       for (const bool described : {false, true}) {
-        if (described && !ends_with_slot(phrase, "{c}")) continue;
+        if (described && !takes_clause(phrase)) continue;
         Wordings& wordings = of(f, described);
         (whole ? wordings.questions : wordings.nouns).push_back(phrase);
       }
     }
   for (const std::string_view frame : noun_frames_)
-    if (ends_with_slot(frame, "{n}")) ending_frames_.push_back(frame);
+    if (frames_clause(frame)) ending_frames_.push_back(frame);
   for (const Bridge& bridge : bridges()) clauses_.push_back(of_split(bridge.clauses, split));
 }
 
