@@ -6,29 +6,6 @@
 namespace msa::factbook {
 namespace {
 
-constexpr std::array<std::string_view, 20> kNounFrames = {
-    "What {is} {n}?",
-    "Tell me {n}.",
-    "Can you tell me {n}?",
-    "I would like to know {n}.",
-    "Please look up {n}.",
-    "Do you know {n}?",
-    "What do the documents give as {n}?",
-    "Please find {n}.",
-    "~I am looking for {n}.",
-    "~Could you find out {n} for me?",
-    "Give me {n}, please.",
-    "I need to know {n}.",
-    "What {is} {n}, please?",
-    "Someone asked me for {n}. What should I say?",
-    "~Would you mind telling me {n}?",
-    "~I wonder what {n} might be.",
-    "~May I ask what {n} {is}?",
-    "~Let me know {n}, please.",
-    "I forgot {n}; please remind me.",
-    "For my notes I still lack {n}.",
-};
-
 constexpr std::array<std::string_view, 10> kCountryFrames = {
     "Name the country {b}.",
     "Which is the country {b}?",

@@ -36,7 +36,8 @@ enum class Shape {
 };
 
 // Phrases are whole questions (they end in "?" or ".") or noun phrases, "+" before plural ones,
-// which go into the frames below. "~" marks those held out for tests. {c} is the country.
+// which go into frames (factbook_wording.h). "~" marks those held out for tests. {c} is the
+// country.
 struct Fact {
   std::string_view key;    // unique
   std::string_view field;  // of the Factbook
@@ -55,9 +56,7 @@ struct Bridge {
 // All facts, in a fixed order. Valid for ever.
 const std::vector<Fact>& facts();
 const std::vector<Bridge>& bridges();
-// Questions around a noun phrase {n}; {is} agrees with it. And around a bridge's clause {b}, to ask
-// for the country itself.
-std::span<const std::string_view> noun_frames();
+// Questions for the country itself, around a bridge's clause {b}.
 std::span<const std::string_view> country_frames();
 
 // The parts of the table facts() is put together from.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "tasks/factbook_letters.h"
 #include "tasks/factbook_names.h"
 
 namespace msa::factbook {
@@ -17,61 +18,6 @@ constexpr uint32_t kCommonWord = 8;
 // years".
 constexpr uint32_t kCommonNumber = 30;
 constexpr size_t kBytesBefore = 3, kBytesAfter = 8;  // that are looked at around a number
-
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-bool is_lower(char c) {
-  return c >= 'a' && c <= 'z';
-}
-bool is_ascii_upper(char c) {
-  return c >= 'A' && c <= 'Z';
-}
-
-// Letters are the ASCII ones and all of UTF-8's longer sequences but the punctuation of U+2000.
-size_t letter_at(std::string_view text, size_t i) {
-  const auto c = static_cast<unsigned char>(text[i]);
-  if (is_lower(text[i]) || is_ascii_upper(text[i])) return 1;
-  if (c < 0xc2) return 0;
-  const size_t size = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-  if (i + size > text.size() || c == 0xe2 || (c == 0xc2)) return 0;
-  return size;
-}
-
-size_t word_end(std::string_view text, size_t i) {
-  while (i < text.size()) {
-    if (const size_t size = letter_at(text, i)) {
-      i += size;
-    } else if (text[i] == '\'' && i + 1 < text.size() && letter_at(text, i + 1) > 0 &&
-               text.substr(i, 3) != "'s " && text.substr(i, 3) != "'s.") {
-      ++i;
-    } else {
-      break;
-    }
-  }
-  return i;
-}
-
-size_t number_end(std::string_view text, size_t i) {
-  while (i < text.size() && (is_digit(text[i]) || ((text[i] == ',' || text[i] == '.') &&
-                                                   i + 1 < text.size() && is_digit(text[i + 1]))))
-    ++i;
-  return i;
-}
-
-std::string lower(std::string_view word) {
-  std::string result(word);
-  for (char& c : result)
-    if (is_ascii_upper(c)) c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
-
-bool is_month(std::string_view word) {
-  constexpr std::array<std::string_view, 12> kMonths = {
-      "January", "February", "March",     "April",   "May",      "June",
-      "July",    "August",   "September", "October", "November", "December"};
-  return std::ranges::find(kMonths, word) != kMonths.end();
-}
 
 // Names that are words of every day as well, or seas that everyone borders.
 bool is_place_of_all(std::string_view name) {

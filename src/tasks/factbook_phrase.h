@@ -1,4 +1,4 @@
-// The wording of questions: phrases, frames and what is put into them.
+// The wording of questions about countries.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tasks/factbook_facts.h"
+#include "tasks/factbook_wording.h"
 #include "tasks/task.h"
 
 namespace msa::factbook {
@@ -31,25 +32,13 @@ class Phrasebook {
   std::string ask_country(size_t bridge, std::string_view value, uint64_t choice) const;
 
   // Different wordings of a fact in this split; those that can stand for a described country.
-  size_t phrasings(size_t fact, bool described) const;
+  size_t phrasings(size_t fact, bool described) const { return wordings_[fact].count(described); }
   size_t clauses(size_t bridge) const { return clauses_[bridge].size(); }
 
  private:
-  struct Wordings {
-    std::vector<std::string_view> questions, nouns;
-  };
-  Wordings& of(size_t fact, bool described) { return wordings_[2 * fact + (described ? 1 : 0)]; }
-  const Wordings& of(size_t fact, bool described) const {
-    return wordings_[2 * fact + (described ? 1 : 0)];
-  }
-
-  const std::vector<std::string_view>& frames(bool described) const {
-    return described ? ending_frames_ : noun_frames_;
-  }
-
-  std::vector<Wordings> wordings_;                      // two per fact
+  std::vector<Wordings> wordings_;                      // per fact
   std::vector<std::vector<std::string_view>> clauses_;  // per bridge
-  std::vector<std::string_view> noun_frames_, ending_frames_, country_frames_;
+  std::vector<std::string_view> country_frames_;
 };
 
 }  // namespace msa::factbook
