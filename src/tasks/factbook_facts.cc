@@ -21,9 +21,6 @@ constexpr std::array<std::string_view, 10> kCountryFrames = {
 
 }  // namespace
 
-std::span<const std::string_view> noun_frames() {
-  return kNounFrames;
-}
 std::span<const std::string_view> country_frames() {
   return kCountryFrames;
 }
