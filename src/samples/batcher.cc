@@ -1,0 +1,347 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "samples/batch.h"
+#include "samples/sequence.h"
+#include "text/prompt.h"
+
+namespace msa {
+namespace {
+
+constexpr size_t kMostNumberDigits = 9;  // fits 32 bits
+
+// Random streams of a step.
+constexpr uint64_t kStepsPerStream = uint64_t{1} << 32;
+
+Result<void> check(const BatchOptions& options) {
+  const auto bad = [](std::string what) { return Error{Code::invalid_argument, std::move(what)}; };
+  if (options.documents == 0) return bad("batch.documents: 0; at least 1 is needed");
+  if (options.tokens < 64 || options.tokens > (size_t{1} << 26))
+    return bad(fmt::format("batch.tokens: {} is not between 64 and 67108864", options.tokens));
+  if (options.max_document_tokens < 16)
+    return bad(
+        fmt::format("batch.max_document_tokens: {} is below 16", options.max_document_tokens));
+  if (options.max_number_digits < 1 || options.max_number_digits > kMostNumberDigits)
+    return bad(fmt::format("batch.max_number_digits: {} is not between 1 and {}",
+                           options.max_number_digits, kMostNumberDigits));
+  for (const auto& [name, weight] : {std::pair{"number_weight", options.number_weight},
+                                    std::pair{"answer_weight", options.answer_weight},
+                                    std::pair{"text_weight", options.text_weight},
+                                    std::pair{"document_weight", options.document_weight}})
+    if (!(weight >= 0 && weight <= 1e6f))
+      return bad(fmt::format("batch.{}: {} is not between 0 and 1000000", name, weight));
+  if (!(options.repeat_share >= 0 && options.repeat_share < 1))
+    return bad(
+        fmt::format("batch.repeat_share: {} is not at least 0 and below 1", options.repeat_share));
+  if (options.repeat_tokens < 8 || options.repeat_tokens > options.tokens / 4)
+    return bad(
+        fmt::format("batch.repeat_tokens: {} is not between 8 and a quarter of the {} "
+                    "tokens of a batch",
+                    options.repeat_tokens, options.tokens));
+  return {};
+}
+
+// A step under construction.
+class Step {
+ public:
+  Step(const Tokenizer& tokenizer, const BatchOptions& options, uint64_t seed, uint64_t step)
+      : tokenizer_(tokenizer), options_(options), random_(seed, step) {}
+
+  // Adds the sample if its tokens fit; otherwise leaves the step as it was.
+  bool add(const Sample& sample) {
+    struct NewDocument {
+      uint64_t key;
+      Document document;
+    };
+    std::vector<NewDocument> fresh;
+    std::unordered_map<uint64_t, size_t> fresh_at;
+    std::vector<size_t> index;  // of each of the sample's documents among all
+    size_t tokens = 0;
+    for (const SampleDocument& from : sample.documents) {
+      std::string text = document_text(from.title, from.text);
+      // Documents are told apart by their text; in memories of their own, by the sample too.
+      const uint64_t key = options_.share_documents ? hash64(text) : hash64(text) ^ (samples_ + 1);
+      if (const auto known = known_.find(key); known != known_.end()) {
+        index.push_back(known->second);
+      } else if (const auto twice = fresh_at.find(key); twice != fresh_at.end()) {
+        index.push_back(twice->second);
+      } else {
+        Document document;
+        document.number = new_number();
+        document.group = options_.share_documents ? 0 : static_cast<int32_t>(samples_);
+        document.tokens = document_tokens(tokenizer_, document.number, text);
+        cut(document.tokens, document.number);
+        document.text = std::move(text);
+        tokens += document.tokens.size();
+        index.push_back(documents_.size() + fresh.size());
+        fresh_at.emplace(key, index.back());
+        fresh.push_back({key, std::move(document)});
+      }
+    }
+    std::vector<Query> queries;
+    for (const SampleQuestion& question : sample.questions) {
+      std::vector<std::vector<NumberedDocument>> steps;
+      for (const auto& wanted : question.steps) {
+        auto& documents = steps.emplace_back();
+        for (const uint32_t d : wanted) {
+          const size_t at = index[d];
+          const Document& document =
+              at < documents_.size() ? documents_[at] : fresh[at - documents_.size()].document;
+          documents.push_back({document.number, document.text});
+        }
+      }
+      auto sequences = question_sequences(tokenizer_, question.question, question.answer, steps);
+      for (size_t s = 0; s < sequences.size(); ++s) {
+        Query& query = queries.emplace_back();
+        query.sequence = std::move(sequences[s]);
+        query.group = options_.share_documents ? 0 : static_cast<int32_t>(samples_);
+        if (s < question.steps.size())
+          for (const uint32_t d : question.steps[s]) query.relevant.push_back(index[d]);
+        tokens += query.sequence.tokens.size();
+      }
+    }
+    if (tokens_ + tokens > budget()) return false;
+    tokens_ += tokens;
+    ++samples_;
+    for (NewDocument& document : fresh) {
+      known_.emplace(document.key, documents_.size());
+      documents_.push_back(std::move(document.document));
+    }
+    std::move(queries.begin(), queries.end(), std::back_inserter(queries_));
+    return true;
+  }
+
+  bool empty() const { return samples_ == 0; }
+  bool full() const {
+    return documents_.size() >= options_.documents && 10 * tokens_ >= 9 * budget();
+  }
+
+  Batch finish() {
+    add_repeats();
+    Batch batch;
+    batch.prefix = prefix_tokens(tokenizer_);
+    std::vector<size_t> order(documents_.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    random_.shuffle(order);
+    // Documents of one memory lie together.
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return documents_[a].group < documents_[b].group; });
+    std::vector<int32_t> place(order.size());
+    batch.doc_starts.push_back(0);
+    for (size_t i = 0; i < order.size(); ++i) {
+      const Document& document = documents_[order[i]];
+      place[order[i]] = static_cast<int32_t>(i);
+      batch.doc_tokens.insert(batch.doc_tokens.end(), document.tokens.begin(),
+                              document.tokens.end());
+      batch.doc_starts.push_back(static_cast<int32_t>(batch.doc_tokens.size()));
+      batch.doc_group.push_back(document.group);
+      batch.doc_number.push_back(document.number);
+      if (options_.document_weight > 0) {
+        batch.doc_label_weights.resize(batch.doc_tokens.size(), options_.document_weight);
+        batch.doc_label_weights.back() = 0;  // nothing follows the last token
+      }
+    }
+    batch.query_starts.push_back(0);
+    batch.relevant_starts.push_back(0);
+    for (const Query& query : queries_) append(query, place, batch);
+    return batch;
+  }
+
+ private:
+  struct Document {
+    uint32_t number = 0;
+    int32_t group = 0;
+    std::string text;
+    std::vector<TokenId> tokens;
+  };
+  struct Query {
+    QuerySequence sequence;
+    int32_t group = 0;
+    std::vector<size_t> relevant;
+  };
+
+  // What documents and questions may take.
+  size_t budget() const {
+    return options_.tokens -
+           static_cast<size_t>(options_.repeat_share * static_cast<double>(options_.tokens));
+  }
+
+  // A number that no other document of the step has. Short ones run out: after some tries the
+  // longest that fit are taken.
+  uint32_t new_number() {
+    for (size_t tries = 0;; ++tries) {
+      const uint64_t digits =
+          tries < 64 ? random_.between(1, options_.max_number_digits) : kMostNumberDigits;
+      uint64_t low = 1;
+      for (uint64_t d = 1; d < digits; ++d) low *= 10;
+      const auto number =
+          static_cast<uint32_t>(random_.between(digits == 1 ? 0 : low, 10 * low - 1));
+      if (numbers_.insert(number).second) return number;
+    }
+  }
+
+  // Shortens to max_document_tokens; the closing number stays.
+  void cut(std::vector<TokenId>& tokens, uint32_t number) const {
+    if (tokens.size() <= options_.max_document_tokens) return;
+    const std::vector<TokenId> end = tokenizer_.encode(fmt::format("[{}]{}", number, kImEnd));
+    tokens.resize(options_.max_document_tokens -
+                  std::min(end.size(), options_.max_document_tokens));
+    tokens.insert(tokens.end(), end.begin(), end.end());
+  }
+
+  void add_repeats() {
+    size_t left = options_.tokens - budget();
+    const auto ordinary = static_cast<uint64_t>(tokenizer_.vocabulary_size());
+    while (left >= 16) {
+      const size_t half = std::min<size_t>(random_.between(8, options_.repeat_tokens), left / 2);
+      Query& query = queries_.emplace_back();
+      query.group = -1;
+      QuerySequence& sequence = query.sequence;
+      while (sequence.tokens.size() < half) {
+        const auto token = static_cast<TokenId>(random_.below(ordinary));
+        if (!tokenizer_.is_special(token)) sequence.tokens.push_back(token);
+      }
+      for (size_t i = 0; i < half; ++i) sequence.tokens.push_back(sequence.tokens[i]);
+      sequence.routes.assign(2 * half, 0);
+      sequence.kinds.assign(2 * half, LabelKind::text);
+      sequence.labels.assign(2 * half, -1);
+      // The first token of the second half cannot be known, the second can.
+      for (size_t i = half; i + 1 < 2 * half; ++i) sequence.labels[i] = sequence.tokens[i + 1];
+      left -= 2 * half;
+    }
+  }
+
+  void append(const Query& query, const std::vector<int32_t>& place, Batch& batch) const {
+    const QuerySequence& sequence = query.sequence;
+    for (size_t t = 0; t < sequence.tokens.size(); ++t) {
+      TokenId label = sequence.labels[t];
+      LabelKind kind = sequence.kinds[t];
+      float weight = 0;
+      if (label >= 0) {
+        weight = query.group < 0             ? 1
+                 : kind == LabelKind::number ? options_.number_weight
+                                             : options_.answer_weight;
+      } else if (options_.text_weight > 0 && t + 1 < sequence.tokens.size() && query.group >= 0) {
+        label = sequence.tokens[t + 1];
+        kind = LabelKind::text;
+        weight = options_.text_weight;
+      }
+      batch.labels.push_back(weight > 0 ? label : -1);
+      batch.label_weights.push_back(weight);
+      batch.label_kinds.push_back(kind);
+    }
+    batch.query_tokens.insert(batch.query_tokens.end(), sequence.tokens.begin(),
+                              sequence.tokens.end());
+    batch.routes.insert(batch.routes.end(), sequence.routes.begin(), sequence.routes.end());
+    batch.query_starts.push_back(static_cast<int32_t>(batch.query_tokens.size()));
+    batch.query_group.push_back(query.group);
+    std::vector<int32_t> relevant;
+    for (const size_t d : query.relevant) relevant.push_back(place[d]);
+    std::sort(relevant.begin(), relevant.end());
+    relevant.erase(std::unique(relevant.begin(), relevant.end()), relevant.end());
+    batch.relevant.insert(batch.relevant.end(), relevant.begin(), relevant.end());
+    batch.relevant_starts.push_back(static_cast<int32_t>(batch.relevant.size()));
+  }
+
+  const Tokenizer& tokenizer_;
+  const BatchOptions& options_;
+  Random random_;
+  std::vector<Document> documents_;
+  std::unordered_map<uint64_t, size_t> known_;  // by text
+  std::vector<Query> queries_;
+  std::set<uint32_t> numbers_;
+  size_t tokens_ = 0, samples_ = 0;
+};
+
+class StreamBatcher final : public Batcher {
+ public:
+  StreamBatcher(std::shared_ptr<const Tokenizer> tokenizer, std::unique_ptr<SampleSource> source,
+                const BatchOptions& options, uint64_t seed)
+      : tokenizer_(std::move(tokenizer)),
+        source_(std::move(source)),
+        options_(options),
+        seed_(seed) {}
+
+  Result<Batch> next() override {
+    Step step(*tokenizer_, options_, seed_, kStepsPerStream + steps_);
+    size_t too_long = 0;
+    while (!step.full()) {
+      if (!waiting_) {
+        MSA_ASSIGN(waiting_, source_->next());
+      }
+      if (step.add(*waiting_)) {
+        waiting_.reset();
+        continue;
+      }
+      if (!step.empty()) break;
+      ++skipped_;
+      const std::string where = std::exchange(waiting_, std::nullopt)->where;
+      if (++too_long == kMostSkippedInARow)
+        return Error{Code::invalid_argument,
+                     fmt::format("{}: the last of {} samples in a row that are longer than a batch "
+                                 "of {} tokens; raise batch.tokens",
+                                 where, too_long, options_.tokens)};
+    }
+    ++steps_;
+    return step.finish();
+  }
+
+  std::string state() const override {
+    // A sample that waits is drawn again.
+    return nlohmann::json{{"position", source_->position() - (waiting_ ? 1 : 0)},
+                          {"steps", steps_},
+                          {"skipped", skipped_}}
+        .dump();
+  }
+
+  Result<void> restore(const std::string& state) override {
+    const nlohmann::json json = nlohmann::json::parse(state, nullptr, /*allow_exceptions=*/false);
+    uint64_t values[3];
+    const char* keys[] = {"position", "steps", "skipped"};
+    for (size_t i = 0; i < 3; ++i) {
+      if (!json.is_object() || !json.contains(keys[i]) || !json[keys[i]].is_number_unsigned())
+        return Error{Code::corrupt,
+                     fmt::format("batcher state: no whole number \"{}\"; the state was not written "
+                                 "by this program",
+                                 keys[i])};
+      values[i] = json[keys[i]].get<uint64_t>();
+    }
+    MSA_TRY(source_->skip_to(values[0]));
+    waiting_.reset();
+    steps_ = values[1];
+    skipped_ = values[2];
+    return {};
+  }
+
+  uint64_t samples_skipped() const override { return skipped_; }
+
+ private:
+  static constexpr size_t kMostSkippedInARow = 1000;
+
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::unique_ptr<SampleSource> source_;
+  BatchOptions options_;
+  uint64_t seed_, steps_ = 0, skipped_ = 0;
+  std::optional<Sample> waiting_;  // did not fit into the batch before
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Batcher>> Batcher::create(std::shared_ptr<const Tokenizer> tokenizer,
+                                                 std::unique_ptr<SampleSource> source,
+                                                 const BatchOptions& options, uint64_t seed) {
+  MSA_TRY(check(options));
+  MSA_TRY(check_prompt_tokens(*tokenizer));
+  return std::make_unique<StreamBatcher>(std::move(tokenizer), std::move(source), options, seed);
+}
+
+}  // namespace msa
