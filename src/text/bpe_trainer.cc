@@ -66,9 +66,10 @@ class Learner {
       alone_.push_back(alone.find(tokens_[id][0]) != std::string_view::npos);
       ids_.emplace(tokens_[id], static_cast<TokenId>(id));
     }
-    for (size_t word = 0; word < words_.size(); ++word)
-      for (size_t i = 0; i + 1 < words_[word].tokens.size(); ++i)
-        count(words_[word].tokens[i], words_[word].tokens[i + 1], word, +1);
+    for (uint32_t word = 0; word < words_.size(); ++word) {
+      const std::vector<TokenId>& tokens = words_[word].tokens;
+      for (size_t i = 0; i + 1 < tokens.size(); ++i) add(tokens[i], tokens[i + 1], word, true);
+    }
     for (const auto& [pair, uses] : pairs_) heap_.push({uses.count, pair});
   }
 
@@ -82,6 +83,7 @@ class Learner {
   }
 
   const std::vector<std::string>& tokens() const { return tokens_; }  // bytes of each id
+  bool has(const std::string& bytes) const { return ids_.contains(bytes); }
   const std::vector<Pair>& merges() const { return merges_; }
   uint64_t tokens_in_texts() const {
     uint64_t sum = 0;
@@ -103,19 +105,24 @@ class Learner {
     }
   };
 
-  void count(TokenId left, TokenId right, size_t word, int sign) {
+  // The pair's entry, unless it may not be merged.
+  Uses* uses_of(TokenId left, TokenId right) {
     const auto is_alone = [&](TokenId id) {
       return static_cast<size_t>(id) < kBytes && alone_[static_cast<size_t>(id)];
     };
-    if (is_alone(left) || is_alone(right)) return;
-    Uses& uses = pairs_[{left, right}];
-    if (sign < 0) {
-      uses.count -= words_[word].count;
-      return;
-    }
-    uses.count += words_[word].count;
-    const auto index = static_cast<uint32_t>(word);
-    if (uses.words.empty() || uses.words.back() != index) uses.words.push_back(index);
+    return is_alone(left) || is_alone(right) ? nullptr : &pairs_[{left, right}];
+  }
+
+  void add(TokenId left, TokenId right, uint32_t word, bool remember_word) {
+    Uses* uses = uses_of(left, right);
+    if (!uses) return;
+    uses->count += words_[word].count;
+    if (remember_word && (uses->words.empty() || uses->words.back() != word))
+      uses->words.push_back(word);
+  }
+
+  void remove(TokenId left, TokenId right, uint32_t word) {
+    if (Uses* uses = uses_of(left, right)) uses->count -= words_[word].count;
   }
 
   // Every pair's greatest count since it was last looked at is in the heap, so that a candidate
@@ -163,12 +170,13 @@ class Learner {
       i += here ? 2 : 1;
     }
     if (scratch_.size() == tokens.size()) return;  // the pair went with an earlier merge
-    for (size_t i = 0; i + 1 < tokens.size(); ++i) count(tokens[i], tokens[i + 1], word, -1);
+    for (size_t i = 0; i + 1 < tokens.size(); ++i) remove(tokens[i], tokens[i + 1], word);
     tokens.assign(scratch_.begin(), scratch_.end());
     for (size_t i = 0; i + 1 < tokens.size(); ++i) {
-      count(tokens[i], tokens[i + 1], word, +1);
-      if (tokens[i] == merged || tokens[i + 1] == merged)
-        grown.emplace_back(tokens[i], tokens[i + 1]);
+      // Pairs without the new token were in the word before.
+      const bool is_new = tokens[i] == merged || tokens[i + 1] == merged;
+      add(tokens[i], tokens[i + 1], word, is_new);
+      if (is_new) grown.emplace_back(tokens[i], tokens[i + 1]);
     }
   }
 
@@ -350,9 +358,15 @@ Result<BpeSummary> BpeTrainer::write(const std::filesystem::path& file) const {
     words.push_back(std::move(word));
   }
 
-  // Special tokens that merging also arrives at would have two ids.
   Learner learner(std::move(words), state.options.alone, state.options.min_count);
   learner.run(state.options.vocabulary - state.options.special_tokens.size());
+  // Texts hold no special token, but their normalization can make one.
+  for (const std::string& special : state.options.special_tokens)
+    if (learner.has(special))
+      return bad_option(
+          fmt::format("special token \"{}\" came out of the texts as well; name "
+                      "another",
+                      one_line(special)));
 
   const std::string text =
       describe(state.options, learner).dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
