@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,12 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/random.h"
 #include "tasks/factbook_extract.h"
 #include "tasks/factbook_facts.h"
 #include "tasks/factbook_invent.h"
 #include "tasks/factbook_names.h"
 #include "tasks/factbook_phrase.h"
 #include "tasks/factbook_records.h"
+#include "tasks/factbook_settings.h"
 #include "tasks/makers.h"
 
 namespace msa {
@@ -26,36 +26,19 @@ namespace {
 
 using namespace factbook;
 
-enum class Hops { one, two, mixed };
-
 struct Settings {
   size_t documents = 24, questions = 14, max_words = 110;
   Hops hops = Hops::mixed;
   double invented = 0.6, renamed = 0.1;
 };
 
+constexpr std::string_view kName = "factbook";
 // Distractors of one invented country.
 constexpr uint64_t kDistractorsPerCountry = 64;
 // A country with fewer records gives too few questions to be worth a place in a sample.
 constexpr size_t kMinRecords = 60;
 // Shares of the questions where hops are mixed, of a thousand.
 constexpr uint64_t kTwoHopShare = 250, kCountryShare = 70;
-
-// Reproducible draws.
-class Draw {
- public:
-  explicit Draw(uint64_t seed) : seed_(seed) {}
-  uint64_t bits() { return mix(seed_, count_++); }
-  size_t below(size_t n) { return bits() % n; }
-  bool chance(double share) { return static_cast<double>(bits() >> 11) * 0x1p-53 < share; }
-  template <class T>
-  void shuffle(std::vector<T>& values) {
-    for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[below(i)]);
-  }
-
- private:
-  uint64_t seed_, count_ = 0;
-};
 
 // A country in a sample: a real one, an invented one, or an invented one under a real one's name.
 struct Entity {
@@ -93,7 +76,7 @@ class FactbookTask final : public Task {
     find_unique_values();
   }
 
-  std::string_view name() const override { return "factbook"; }
+  std::string_view name() const override { return kName; }
   const std::vector<SampleDocument>& collection() const override { return records_->documents(); }
   Sample sample(uint64_t index) const override;
   SampleDocument distractor(uint64_t index) const override;
@@ -155,8 +138,7 @@ void FactbookTask::find_unique_values() {
 // Puts one sample together.
 class FactbookTask::Builder {
  public:
-  Builder(const FactbookTask& task, uint64_t index)
-      : task_(task), draw_(mix(task.seed_, mix(index, 11))) {
+  Builder(const FactbookTask& task, uint64_t index) : task_(task), draw_(task.seed_, index) {
     sample_.where = fmt::format("factbook:{}", index);
   }
 
@@ -390,7 +372,7 @@ class FactbookTask::Builder {
   }
 
   const FactbookTask& task_;
-  Draw draw_;
+  Random draw_;
   Sample sample_;
   std::vector<Entity> entities_;
   std::unordered_map<uint64_t, uint32_t> document_of_;  // entity and field
@@ -414,50 +396,23 @@ SampleDocument FactbookTask::distractor(uint64_t index) const {
   return document;
 }
 
-Error bad_setting(std::string_view name, std::string_view value, std::string_view expected) {
-  return Error{Code::invalid_argument,
-               fmt::format("setting {} of the task factbook: '{}' is not {}; see --help", name,
-                           value, expected)};
-}
-
-Result<void> read_count(std::string_view name, std::string_view value, size_t min, size_t max,
-                        size_t& out) {
-  size_t number = 0;
-  const auto [end, failure] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (failure != std::errc() || end != value.data() + value.size() || number < min || number > max)
-    return bad_setting(name, value, fmt::format("a number from {} to {}", min, max));
-  out = number;
-  return {};
-}
-
-Result<void> read_share(std::string_view name, std::string_view value, double& out) {
-  double number = 0;
-  const auto [end, failure] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (failure != std::errc() || end != value.data() + value.size() || !(number >= 0 && number <= 1))
-    return bad_setting(name, value, "a share from 0 to 1");
-  out = number;
-  return {};
-}
-
 Result<Settings> read_settings(const TaskOptions& options) {
   Settings settings;
   // What is asked in tests is real.
   if (options.split == Split::test) settings.invented = settings.renamed = 0;
   for (const auto& [name, value] : options.settings) {
     if (name == "documents") {
-      MSA_TRY(read_count(name, value, 4, 4096, settings.documents));
+      MSA_TRY(read_count(kName, name, value, 4, 4096, settings.documents));
     } else if (name == "questions") {
-      MSA_TRY(read_count(name, value, 1, 1024, settings.questions));
+      MSA_TRY(read_count(kName, name, value, 1, 1024, settings.questions));
     } else if (name == "max_words") {
-      MSA_TRY(read_count(name, value, 10, 1000, settings.max_words));
+      MSA_TRY(read_count(kName, name, value, 10, 1000, settings.max_words));
     } else if (name == "invented") {
-      MSA_TRY(read_share(name, value, settings.invented));
+      MSA_TRY(read_share(kName, name, value, settings.invented));
     } else if (name == "renamed") {
-      MSA_TRY(read_share(name, value, settings.renamed));
+      MSA_TRY(read_share(kName, name, value, settings.renamed));
     } else if (name == "hops") {
-      if (value != "1" && value != "2" && value != "mixed")
-        return bad_setting(name, value, "1, 2 or mixed");
-      settings.hops = value == "1" ? Hops::one : value == "2" ? Hops::two : Hops::mixed;
+      MSA_TRY(read_hops(kName, name, value, settings.hops));
     } else {
       return Error{
           Code::invalid_argument,
@@ -472,7 +427,7 @@ Result<Settings> read_settings(const TaskOptions& options) {
 }  // namespace
 
 TaskDescription describe_factbook_task() {
-  return {"factbook",
+  return {std::string(kName),
           "questions about records of the World Factbook, in words of every day; held-out "
           "countries in tests",
           {{"documents", "records per sample (24)"},
