@@ -131,6 +131,26 @@ MSA_API std::vector<ModelShape> known_shapes();
 MSA_API Result<void> init_model(const std::filesystem::path& folder, const ModelShape& shape,
                                 const std::filesystem::path& tokenizer_file, uint64_t seed);
 
+// What the router projections of a converted model begin as: normal(0, 0.02), or copies of their
+// layers' q_proj and k_proj.
+enum class RouterStart { random, copy };
+
+struct ConvertOptions {
+  RouterStart router = RouterStart::random;
+  std::vector<int> router_layers;  // empty: the upper half
+  size_t chunk_size = 64, top_k = 16;
+  uint64_t seed = 0;  // of random projections
+};
+// Makes a model with a router, to be trained, of a plain Qwen3 checkpoint (model_type "qwen3", one
+// file or several): the same weights in the same dtypes, tokenizer.json and generation_config.json.
+// Weights stream through, memory does not grow with the model. `folder` must not be there; it
+// appears when it is whole. `progress(done bytes, all bytes)`; on a stop request nothing is kept.
+MSA_API Result<void> convert_model(const std::filesystem::path& source,
+                                   const std::filesystem::path& folder,
+                                   const ConvertOptions& options = {},
+                                   std::function<void(uint64_t, uint64_t)> progress = {},
+                                   std::stop_token stop = {});
+
 // ---------------------------------------------------------------------------------------------
 // Bank: the memory on disk
 // ---------------------------------------------------------------------------------------------

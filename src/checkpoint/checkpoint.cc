@@ -202,6 +202,14 @@ std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
 }
 
 Result<Checkpoint> Checkpoint::open(const std::filesystem::path& folder) {
+  return open_as(folder, &read_config);
+}
+
+Result<Checkpoint> Checkpoint::open_qwen3(const std::filesystem::path& folder) {
+  return open_as(folder, &read_qwen3_config);
+}
+
+Result<Checkpoint> Checkpoint::open_as(const std::filesystem::path& folder, ReadConfig read) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(folder, ignored))
     return Error{is_there(folder) ? Code::invalid_argument : Code::not_found,
@@ -209,7 +217,7 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& folder) {
                              is_there(folder) ? "is not a folder" : "is not there")};
   Checkpoint opened;
   opened.folder_ = folder;
-  MSA_ASSIGN(opened.config_, read_config(folder / "config.json"));
+  MSA_ASSIGN(opened.config_, read(folder / "config.json"));
   MSA_ASSIGN(opened.files_, open_files(folder));
 
   std::map<std::string, Entry, std::less<>> found;

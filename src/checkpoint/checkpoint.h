@@ -30,6 +30,8 @@ class Checkpoint {
   // though embeddings are tied, and is then not used), with the right shapes and of dtype F32, F16
   // or BF16. Errors name file and tensor. Does not read the values: check_finite() does.
   static Result<Checkpoint> open(const std::filesystem::path& folder);
+  // The same of a plain Qwen3 model (read_qwen3_config()), which has no router.
+  static Result<Checkpoint> open_qwen3(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
   const ModelConfig& config() const { return config_; }
@@ -46,6 +48,9 @@ class Checkpoint {
   void drop(std::string_view name) const;
 
  private:
+  using ReadConfig = Result<ModelConfig> (*)(const std::filesystem::path&);
+  static Result<Checkpoint> open_as(const std::filesystem::path& folder, ReadConfig read);
+
   std::filesystem::path folder_;
   ModelConfig config_;
   std::vector<SafetensorsFile> files_;

@@ -301,55 +301,9 @@ Result<std::vector<int64_t>> read_eos(const Section& section) {
   return ids;
 }
 
-// The double that prints as the float does: 1e-06, not 9.999999974752427e-07.
-double shortest(float value) {
-  const std::string text = fmt::format("{}", value);
-  double number = value;
-  std::from_chars(text.data(), text.data() + text.size(), number);
-  return number;
-}
-
-}  // namespace
-
-std::string_view name_of(HeadReduce reduce) {
-  return reduce == HeadReduce::mean ? "mean" : "max";
-}
-
-std::string_view name_of(QueryReduce reduce) {
-  switch (reduce) {
-    case QueryReduce::max: return "max";
-    case QueryReduce::mean: return "mean";
-    case QueryReduce::last: return "last";
-  }
-  return "?";
-}
-
-std::string_view name_of(ChunkReduce reduce) {
-  return reduce == ChunkReduce::max ? "max" : "mean";
-}
-
-bool MsaConfig::is_router_layer(size_t layer) const {
-  return layer <= kMaxLayers &&
-         std::binary_search(router_layers.begin(), router_layers.end(), static_cast<int>(layer));
-}
-
-Result<ModelConfig> parse_config(std::string_view text, const std::filesystem::path& file) {
-  MSA_ASSIGN(const json root, parse_json(text, file));
-  if (!root.is_object())
-    return Error{Code::corrupt,
-                 fmt::format("{}: is not a JSON object; download it again", file.string())};
-  const Section model(file, "", root);
-  MSA_ASSIGN(const std::string type, model.text("model_type", ""));
-  const json* msa = model.find("msa_config");
-  if (!msa && (type == "qwen3" || type == "msa"))
-    return Error{Code::unsupported,
-                 fmt::format("{}: has no \"msa_config\": this is a plain Qwen3 checkpoint without "
-                             "a router; use one that was trained for Memory Sparse Attention",
-                             file.string())};
-  if (type != "msa")
-    return model.error(Code::unsupported, "model_type",
-                       fmt::format("is \"{}\", not \"msa\"", printable(type)));
-  if (!msa->is_object()) return model.wrong("msa_config", *msa, "an object");
+// What a Qwen3 model and one with a router have in common.
+Result<ModelConfig> read_backbone(const std::filesystem::path& file, const json& root,
+                                  const Section& model) {
   MSA_TRY(refuse_unsupported(model));
 
   ModelConfig config;
@@ -383,13 +337,93 @@ Result<ModelConfig> parse_config(std::string_view text, const std::filesystem::p
   MSA_ASSIGN(config.rope_theta, read_rope_theta(file, root, model));
   MSA_ASSIGN(config.tied_embeddings, model.flag("tie_word_embeddings", false));
   MSA_ASSIGN(config.note, model.text("msa_cpp_note", ""));
+  return config;
+}
+
+Result<json> parse_object(std::string_view text, const std::filesystem::path& file) {
+  MSA_ASSIGN(json root, parse_json(text, file));
+  if (!root.is_object())
+    return Error{Code::corrupt,
+                 fmt::format("{}: is not a JSON object; download it again", file.string())};
+  return root;
+}
+
+// The double that prints as the float does: 1e-06, not 9.999999974752427e-07.
+double shortest(float value) {
+  const std::string text = fmt::format("{}", value);
+  double number = value;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+}  // namespace
+
+std::string_view name_of(HeadReduce reduce) {
+  return reduce == HeadReduce::mean ? "mean" : "max";
+}
+
+std::string_view name_of(QueryReduce reduce) {
+  switch (reduce) {
+    case QueryReduce::max: return "max";
+    case QueryReduce::mean: return "mean";
+    case QueryReduce::last: return "last";
+  }
+  return "?";
+}
+
+std::string_view name_of(ChunkReduce reduce) {
+  return reduce == ChunkReduce::max ? "max" : "mean";
+}
+
+bool MsaConfig::is_router_layer(size_t layer) const {
+  return layer <= kMaxLayers &&
+         std::binary_search(router_layers.begin(), router_layers.end(), static_cast<int>(layer));
+}
+
+Result<ModelConfig> parse_config(std::string_view text, const std::filesystem::path& file) {
+  MSA_ASSIGN(const json root, parse_object(text, file));
+  const Section model(file, "", root);
+  MSA_ASSIGN(const std::string type, model.text("model_type", ""));
+  const json* msa = model.find("msa_config");
+  if (!msa && (type == "qwen3" || type == "msa"))
+    return Error{
+        Code::unsupported,
+        fmt::format("{}: has no \"msa_config\": this is a plain Qwen3 checkpoint without "
+                    "a router; use one that was trained for Memory Sparse Attention, or convert "
+                    "it (msa model convert)",
+                    file.string())};
+  if (type != "msa")
+    return model.error(Code::unsupported, "model_type",
+                       fmt::format("is \"{}\", not \"msa\"", printable(type)));
+  if (!msa->is_object()) return model.wrong("msa_config", *msa, "an object");
+  MSA_ASSIGN(ModelConfig config, read_backbone(file, root, model));
   MSA_ASSIGN(config.msa, read_msa(Section(file, "msa_config.", *msa), config.layers));
   return config;
+}
+
+Result<ModelConfig> parse_qwen3_config(std::string_view text, const std::filesystem::path& file) {
+  MSA_ASSIGN(const json root, parse_object(text, file));
+  const Section model(file, "", root);
+  MSA_ASSIGN(const std::string type, model.text("model_type", ""));
+  if (type == "msa" || model.find("msa_config"))
+    return Error{Code::unsupported,
+                 fmt::format("{}: is of a Memory Sparse Attention model, not of a plain Qwen3; use "
+                             "it as it is",
+                             file.string())};
+  if (type != "qwen3")
+    return model.error(Code::unsupported, "model_type",
+                       fmt::format("is \"{}\", not \"qwen3\"", printable(type)));
+  return read_backbone(file, root, model);
 }
 
 Result<ModelConfig> read_config(const std::filesystem::path& file) {
   MSA_ASSIGN(const std::string text, read_file(file, kMaxFileBytes));
   return parse_config(text, file);
+}
+
+Result<ModelConfig> read_qwen3_config(const std::filesystem::path& file) {
+  MSA_ASSIGN(const std::string text, read_file(file, kMaxFileBytes));
+  return parse_qwen3_config(text, file);
 }
 
 std::string write_config(const ModelConfig& config, std::string_view torch_dtype) {

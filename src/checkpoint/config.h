@@ -63,6 +63,10 @@ struct ModelConfig {
 // silu, no rope scaling. Errors name the file and the key.
 Result<ModelConfig> read_config(const std::filesystem::path& file);
 
+// The same for a plain Qwen3 model: `model_type` must be "qwen3". What comes back has no router
+// layers, and the defaults for the rest of `msa`.
+Result<ModelConfig> read_qwen3_config(const std::filesystem::path& file);
+
 // The JSON text that read_config() reads back as `config`.
 std::string write_config(const ModelConfig& config, std::string_view torch_dtype);
 

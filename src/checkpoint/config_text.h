@@ -11,5 +11,7 @@ namespace msa {
 
 // read_config() of a text; `file` is for the messages.
 Result<ModelConfig> parse_config(std::string_view text, const std::filesystem::path& file);
+// The same of read_qwen3_config().
+Result<ModelConfig> parse_qwen3_config(std::string_view text, const std::filesystem::path& file);
 
 }  // namespace msa

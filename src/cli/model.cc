@@ -1,4 +1,4 @@
-// msa model: what a checkpoint holds, and new checkpoints with random weights.
+// msa model: what a checkpoint holds, new checkpoints with random weights, and converted ones.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -8,6 +8,8 @@
 #include "cli/format.h"
 #include "cli/json_output.h"
 #include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
 #include "cli/suggest.h"
 
 namespace msa::cli {
@@ -23,6 +25,11 @@ struct InitArguments {
   std::optional<size_t> layers, hidden, feed_forward, query_heads, kv_heads, head_dim, vocabulary,
       chunk_size, top_k;
   bool untied = false;
+};
+
+struct ConvertArguments {
+  std::string source, folder, router = "random", router_layers = "upper-half";
+  ConvertOptions options;
 };
 
 Result<ExitCode> run_info(Session& session, const InfoArguments& arguments) {
@@ -165,15 +172,81 @@ void add_init(CLI::App& model, Command& chosen) {
   });
 }
 
+Result<ExitCode> run_convert(Session& session, const ConvertArguments& arguments) {
+  ConvertOptions options = arguments.options;
+  options.router = arguments.router == "copy" ? RouterStart::copy : RouterStart::random;
+  options.seed = session.global.seed.value_or(0);
+  if (arguments.router_layers != "upper-half") {
+    MSA_ASSIGN(options.router_layers, parse_layers(arguments.router_layers));
+  }
+  StopOnSignal stop;
+  Result<void> converted = [&] {
+    Progress progress(session.console);
+    return convert_model(
+        arguments.source, arguments.folder, options,
+        [&](uint64_t done, uint64_t all) {
+          progress.update([&] {
+            ProgressState state;
+            state.doing = "converting";
+            if (all > 0) state.fraction = static_cast<double>(done) / static_cast<double>(all);
+            state.facts = {fmt::format("{} of {}", format_bytes(done), format_bytes(all))};
+            return state;
+          });
+        },
+        stop.token());
+  }();
+  MSA_TRY(std::move(converted));
+  session.console.line(fmt::format(
+      "{}: the model of {} with a router that is not trained; train it before it is asked",
+      arguments.folder, arguments.source));
+  return ExitCode::ok;
+}
+
+void add_convert(CLI::App& model, Command& chosen) {
+  auto arguments = std::make_shared<ConvertArguments>();
+  ConvertArguments& a = *arguments;
+  CLI::App& command = *model.add_subcommand("convert", "Give a plain Qwen3 checkpoint a router");
+  command.add_option("SOURCE", a.source, "Folder of the Qwen3 checkpoint")->required();
+  command.add_option("FOLDER", a.folder, "Where to put the model; must not be there")->required();
+  command
+      .add_option("--router", a.router,
+                  "Router projections begin as random numbers, or as a copy of q_proj and k_proj")
+      ->type_name("NAME")
+      ->check(one_of({"random", "copy"}))
+      ->capture_default_str();
+  command
+      .add_option("--router-layers", a.router_layers, "upper-half, or for example 18,19 or 18-35")
+      ->type_name("LIST")
+      ->capture_default_str();
+  command.add_option("--chunk-size", a.options.chunk_size, "Tokens averaged into one key")
+      ->type_name("N")
+      ->check(whole_number(1, 1 << 16))
+      ->capture_default_str();
+  command.add_option("--top-k", a.options.top_k, "Documents per router layer")
+      ->type_name("N")
+      ->check(whole_number(1, 1 << 16))
+      ->capture_default_str();
+  command.footer(
+      "Weights, their dtypes, tokenizer and generation_config.json stay what they are.\n\n"
+      "Examples:\n"
+      "  msa model convert models/Qwen3-4B models/untrained-4B\n"
+      "  msa model convert models/Qwen3-0.6B models/new --router copy --router-layers 14-27\n");
+  command.callback([&chosen, arguments] {
+    chosen = [arguments](Session& session) { return run_convert(session, *arguments); };
+  });
+}
+
 }  // namespace
 
 void add_model(CLI::App& app, Command& chosen) {
-  CLI::App& model = *app.add_subcommand("model", "Look into a model, or make a new one");
+  CLI::App& model =
+      *app.add_subcommand("model", "Look into a model, make a new one, or convert one");
   model.require_subcommand(1);
   model.footer(
       "Examples:\n"
       "  msa model info models/MSA-4B\n"
-      "  msa model init models/tiny --shape tiny --tokenizer tokenizer.json\n");
+      "  msa model init models/tiny --shape tiny --tokenizer tokenizer.json\n"
+      "  msa model convert models/Qwen3-4B models/untrained-4B\n");
 
   auto arguments = std::make_shared<InfoArguments>();
   CLI::App& info = *model.add_subcommand("info", "Shape, router, precision and fingerprint");
@@ -185,6 +258,7 @@ void add_model(CLI::App& app, Command& chosen) {
     chosen = [arguments](Session& session) { return run_info(session, *arguments); };
   });
   add_init(model, chosen);
+  add_convert(model, chosen);
 }
 
 }  // namespace msa::cli

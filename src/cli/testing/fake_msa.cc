@@ -98,6 +98,17 @@ Result<void> init_model(const std::filesystem::path& folder, const ModelShape& s
   fake().init_seed = seed;
   return {};
 }
+Result<void> convert_model(const std::filesystem::path& source, const std::filesystem::path& folder,
+                           const ConvertOptions& options,
+                           std::function<void(uint64_t, uint64_t)> progress, std::stop_token stop) {
+  fake().convert_source = source;
+  fake().model_path = folder;
+  fake().convert_options = options;
+  if (progress) progress(1, 4);
+  if (fake().during_convert) fake().during_convert(stop);
+  if (fake().convert_error) return *fake().convert_error;
+  return {};
+}
 
 Result<Bank> Bank::open(const std::filesystem::path& folder) {
   fake().calls.push_back("Bank::open");

@@ -13,7 +13,7 @@ namespace msa::testing {
 
 struct FakeLibrary {
   // What calls return.
-  std::optional<Error> model_error, bank_error, encode_error, ask_error;
+  std::optional<Error> model_error, bank_error, encode_error, ask_error, convert_error;
   ModelInfo model_info;
   BankInfo bank_info;
   std::vector<StoredDocument> documents;  // of the bank, by number
@@ -25,7 +25,7 @@ struct FakeLibrary {
   std::vector<std::string> pieces;  // streamed as answer tokens
   VerifyReport verify;
   BenchReport bench;
-  std::function<void(std::stop_token)> during_ask, during_encode;
+  std::function<void(std::stop_token)> during_ask, during_encode, during_convert;
 
   // What was asked for.
   std::vector<std::string> calls;
@@ -39,6 +39,8 @@ struct FakeLibrary {
   size_t top_k = 0;
   ModelShape shape;
   uint64_t init_seed = 0;
+  std::filesystem::path convert_source;
+  ConvertOptions convert_options;
 };
 
 // The one fake of the program; assign a fresh one at the start of a test.
