@@ -1,4 +1,6 @@
 // The maker "factbook": questions about records of the Factbook, real and invented.
+#include "tasks/factbook.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,7 +21,6 @@
 #include "tasks/factbook_phrase.h"
 #include "tasks/factbook_records.h"
 #include "tasks/factbook_settings.h"
-#include "tasks/makers.h"
 
 namespace msa {
 namespace {

@@ -1,4 +1,6 @@
 // The maker "prose": questions about passages of real text.
+#include "tasks/prose.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,7 +21,6 @@
 #include "tasks/factbook_names.h"
 #include "tasks/factbook_settings.h"
 #include "tasks/factbook_wording.h"
-#include "tasks/makers.h"
 #include "tasks/prose_facts.h"
 #include "tasks/prose_passages.h"
 

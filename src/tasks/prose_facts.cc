@@ -346,9 +346,18 @@ class Finder {
     }};
     for (const Marker& marker : kMarkers) {
       const size_t at = sentence.find(marker.text);
-      if (at == kNone) continue;
+      if (at == kNone || is_of_another(marker.relation, sentence.substr(0, at))) continue;
       add_value(marker, sentence, at + marker.text.size());
     }
+  }
+
+  // "the husband of Patricia, daughter of Prince Arthur": not the subject's father.
+  static bool is_of_another(Relation relation, std::string_view before) {
+    if (relation != Relation::parent && relation != Relation::sibling) return false;
+    for (const std::string_view word :
+         {"husband of", "wife of", "married", "widow", "father of", "mother of"})
+      if (before.find(word) != kNone) return true;
+    return false;
   }
 
   void add_value(const Marker& marker, std::string_view sentence, size_t at) {
