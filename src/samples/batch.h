@@ -23,10 +23,10 @@ struct Batch {
   std::vector<TokenId> prefix;  // the template prefix, T0 tokens
 
   // N documents. Those of one group form one memory; a query routes among its group's documents.
-  std::vector<TokenId> doc_tokens;     // concatenated, each `<|im_start|>[n]. x[n]<|im_end|>`
-  std::vector<int32_t> doc_starts;     // N+1, into doc_tokens
-  std::vector<int32_t> doc_group;      // N
-  std::vector<uint32_t> doc_number;    // N, the n each was numbered with
+  std::vector<TokenId> doc_tokens;       // concatenated, each `<|im_start|>[n]. x[n]<|im_end|>`
+  std::vector<int32_t> doc_starts;       // N+1, into doc_tokens
+  std::vector<int32_t> doc_group;        // N
+  std::vector<uint32_t> doc_number;      // N, the n each was numbered with
   std::vector<float> doc_label_weights;  // per token: weight of predicting the one after it, as
                                          // language model; empty: no loss on documents
 
@@ -50,14 +50,14 @@ struct Batch {
 };
 
 struct BatchOptions {
-  size_t documents = 64;        // at least so many per step, if the samples bring them …
-  size_t tokens = 8192;         // … and never more tokens, all together, than this
+  size_t documents = 64;             // at least so many per step, if the samples bring them …
+  size_t tokens = 8192;              // … and never more tokens, all together, than this
   size_t max_document_tokens = 512;  // longer ones are cut at a token, the number at the end kept
   // Whether all documents of a step form one memory (every question has all others' documents as
   // negatives), or each sample its own.
   bool share_documents = true;
   // Documents get random numbers below 10^digits, digits uniform in [1, max_number_digits], all
-  // different within a step.
+  // different within a step (more digits where these run out).
   size_t max_number_digits = 7;
   // Steps of a question become queries of their own; the query of the last step also has, after the
   // texts of all its documents, `<End-of-Retrieve>`, the answer request and the answer.
@@ -70,7 +70,8 @@ struct BatchOptions {
   size_t repeat_tokens = 64;  // of one such half
 };
 
-// Makes batches from a stream of samples. Deterministic: batch n depends on construction and n only.
+// Makes batches from a stream of samples. Deterministic: batch n depends on construction and n
+// only.
 class Batcher {
  public:
   static Result<std::unique_ptr<Batcher>> create(std::shared_ptr<const Tokenizer> tokenizer,

@@ -1,14 +1,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
-#include "base/hash.h"
 #include "base/random.h"
 #include "samples/batch.h"
 #include "samples/sequence.h"
@@ -18,9 +22,10 @@ namespace msa {
 namespace {
 
 constexpr size_t kMostNumberDigits = 9;  // fits 32 bits
-
-// Random streams of a step.
-constexpr uint64_t kStepsPerStream = uint64_t{1} << 32;
+// Sequences that are repeated have at least so many tokens.
+constexpr size_t kFewestRepeated = 8;
+// Of the sources that a batcher reads, which may have its seed: keeps the random numbers apart.
+constexpr uint64_t kSeedOfBatches = 0x6261746368657321;
 
 Result<void> check(const BatchOptions& options) {
   const auto bad = [](std::string what) { return Error{Code::invalid_argument, std::move(what)}; };
@@ -34,87 +39,101 @@ Result<void> check(const BatchOptions& options) {
     return bad(fmt::format("batch.max_number_digits: {} is not between 1 and {}",
                            options.max_number_digits, kMostNumberDigits));
   for (const auto& [name, weight] : {std::pair{"number_weight", options.number_weight},
-                                    std::pair{"answer_weight", options.answer_weight},
-                                    std::pair{"text_weight", options.text_weight},
-                                    std::pair{"document_weight", options.document_weight}})
+                                     std::pair{"answer_weight", options.answer_weight},
+                                     std::pair{"text_weight", options.text_weight},
+                                     std::pair{"document_weight", options.document_weight}})
     if (!(weight >= 0 && weight <= 1e6f))
       return bad(fmt::format("batch.{}: {} is not between 0 and 1000000", name, weight));
   if (!(options.repeat_share >= 0 && options.repeat_share < 1))
     return bad(
         fmt::format("batch.repeat_share: {} is not at least 0 and below 1", options.repeat_share));
-  if (options.repeat_tokens < 8 || options.repeat_tokens > options.tokens / 4)
+  if (options.repeat_tokens < kFewestRepeated || options.repeat_tokens > options.tokens / 4)
     return bad(
-        fmt::format("batch.repeat_tokens: {} is not between 8 and a quarter of the {} "
+        fmt::format("batch.repeat_tokens: {} is not between {} and a quarter of the {} "
                     "tokens of a batch",
-                    options.repeat_tokens, options.tokens));
+                    options.repeat_tokens, kFewestRepeated, options.tokens));
   return {};
+}
+
+// Tokens that stand for some bytes of ordinary text.
+std::vector<TokenId> ordinary_tokens(const Tokenizer& tokenizer) {
+  std::vector<TokenId> tokens;
+  const auto size = static_cast<TokenId>(tokenizer.vocabulary_size());
+  for (TokenId token = 0; token < size; ++token)
+    if (!tokenizer.is_special(token) && !tokenizer.token_bytes(token).empty())
+      tokens.push_back(token);
+  return tokens;
 }
 
 // A step under construction.
 class Step {
  public:
-  Step(const Tokenizer& tokenizer, const BatchOptions& options, uint64_t seed, uint64_t step)
-      : tokenizer_(tokenizer), options_(options), random_(seed, step) {}
+  // All that is referred to must outlive the step.
+  Step(const Tokenizer& tokenizer, std::span<const TokenId> ordinary, const BatchOptions& options,
+       const Random& random)
+      : tokenizer_(tokenizer), ordinary_(ordinary), options_(options), random_(random) {}
 
-  // Adds the sample if its tokens fit; otherwise leaves the step as it was.
+  // Adds the sample if its tokens fit; otherwise the batch stays as it was.
   bool add(const Sample& sample) {
-    struct NewDocument {
-      uint64_t key;
-      Document document;
-    };
-    std::vector<NewDocument> fresh;
-    std::unordered_map<uint64_t, size_t> fresh_at;
+    // Documents are told apart by their text: across samples where they form one memory, else
+    // within the sample.
+    if (!options_.share_documents) known_.clear();
+    std::vector<Document> fresh;
+    std::unordered_map<std::string_view, size_t> fresh_at;
     std::vector<size_t> index;  // of each of the sample's documents among all
     size_t tokens = 0;
     for (const SampleDocument& from : sample.documents) {
-      std::string text = document_text(from.title, from.text);
-      // Documents are told apart by their text; in memories of their own, by the sample too.
-      const uint64_t key = options_.share_documents ? hash64(text) : hash64(text) ^ (samples_ + 1);
-      if (const auto known = known_.find(key); known != known_.end()) {
+      auto text = std::make_unique<const std::string>(document_text(from.title, from.text));
+      if (const auto known = known_.find(*text); known != known_.end()) {
         index.push_back(known->second);
-      } else if (const auto twice = fresh_at.find(key); twice != fresh_at.end()) {
+      } else if (const auto twice = fresh_at.find(*text); twice != fresh_at.end()) {
         index.push_back(twice->second);
       } else {
-        Document document;
+        index.push_back(documents_.size() + fresh.size());
+        fresh_at.emplace(*text, index.back());
+        Document& document = fresh.emplace_back();
         document.number = new_number();
-        document.group = options_.share_documents ? 0 : static_cast<int32_t>(samples_);
-        document.tokens = document_tokens(tokenizer_, document.number, text);
+        document.group = group();
+        document.tokens = document_tokens(tokenizer_, document.number, *text);
         cut(document.tokens, document.number);
         document.text = std::move(text);
         tokens += document.tokens.size();
-        index.push_back(documents_.size() + fresh.size());
-        fresh_at.emplace(key, index.back());
-        fresh.push_back({key, std::move(document)});
       }
     }
+    const auto document_at = [&](size_t at) -> const Document& {
+      return at < documents_.size() ? documents_[at] : fresh[at - documents_.size()];
+    };
     std::vector<Query> queries;
     for (const SampleQuestion& question : sample.questions) {
-      std::vector<std::vector<NumberedDocument>> steps;
-      for (const auto& wanted : question.steps) {
-        auto& documents = steps.emplace_back();
-        for (const uint32_t d : wanted) {
-          const size_t at = index[d];
-          const Document& document =
-              at < documents_.size() ? documents_[at] : fresh[at - documents_.size()].document;
-          documents.push_back({document.number, document.text});
-        }
+      // A document is handed over once, even if the sample has it several times.
+      std::vector<std::vector<size_t>> steps;
+      std::set<size_t> named;
+      for (const std::vector<uint32_t>& wanted : question.steps) {
+        std::vector<size_t>& step = steps.emplace_back();
+        for (const uint32_t d : wanted)
+          if (named.insert(index[d]).second) step.push_back(index[d]);
+        if (step.empty()) steps.pop_back();
       }
-      auto sequences = question_sequences(tokenizer_, question.question, question.answer, steps);
+      std::vector<std::vector<NumberedDocument>> documents(steps.size());
+      for (size_t s = 0; s < steps.size(); ++s)
+        for (const size_t at : steps[s])
+          documents[s].push_back({document_at(at).number, *document_at(at).text});
+      auto sequences =
+          question_sequences(tokenizer_, question.question, question.answer, documents);
       for (size_t s = 0; s < sequences.size(); ++s) {
         Query& query = queries.emplace_back();
         query.sequence = std::move(sequences[s]);
-        query.group = options_.share_documents ? 0 : static_cast<int32_t>(samples_);
-        if (s < question.steps.size())
-          for (const uint32_t d : question.steps[s]) query.relevant.push_back(index[d]);
+        query.group = group();
+        if (s < steps.size()) query.relevant = steps[s];
         tokens += query.sequence.tokens.size();
       }
     }
-    if (tokens_ + tokens > budget()) return false;
+    if (tokens > budget() - tokens_) return false;
     tokens_ += tokens;
     ++samples_;
-    for (NewDocument& document : fresh) {
-      known_.emplace(document.key, documents_.size());
-      documents_.push_back(std::move(document.document));
+    for (Document& document : fresh) {
+      known_.emplace(*document.text, documents_.size());
+      documents_.push_back(std::move(document));
     }
     std::move(queries.begin(), queries.end(), std::back_inserter(queries_));
     return true;
@@ -160,7 +179,7 @@ class Step {
   struct Document {
     uint32_t number = 0;
     int32_t group = 0;
-    std::string text;
+    std::unique_ptr<const std::string> text;  // stays where it is: known_ looks at it
     std::vector<TokenId> tokens;
   };
   struct Query {
@@ -175,18 +194,25 @@ class Step {
            static_cast<size_t>(options_.repeat_share * static_cast<double>(options_.tokens));
   }
 
-  // A number that no other document of the step has. Short ones run out: after some tries the
-  // longest that fit are taken.
+  // Of the sample that is being added.
+  int32_t group() const { return options_.share_documents ? 0 : static_cast<int32_t>(samples_); }
+
+  // A number that no other document of the step has. Where the lengths asked for have not enough
+  // numbers, longer ones are taken too.
   uint32_t new_number() {
-    for (size_t tries = 0;; ++tries) {
-      const uint64_t digits =
-          tries < 64 ? random_.between(1, options_.max_number_digits) : kMostNumberDigits;
-      uint64_t low = 1;
-      for (uint64_t d = 1; d < digits; ++d) low *= 10;
-      const auto number =
-          static_cast<uint32_t>(random_.between(digits == 1 ? 0 : low, 10 * low - 1));
+    size_t most_digits = options_.max_number_digits;
+    while (numbers_.size() >= power_of_ten(most_digits) / 2) ++most_digits;
+    for (;;) {
+      const size_t digits = static_cast<size_t>(random_.between(1, most_digits));
+      const uint64_t low = digits == 1 ? 0 : power_of_ten(digits - 1);
+      const auto number = static_cast<uint32_t>(random_.between(low, power_of_ten(digits) - 1));
       if (numbers_.insert(number).second) return number;
     }
+  }
+  static uint64_t power_of_ten(size_t exponent) {
+    uint64_t power = 1;
+    while (exponent-- > 0) power *= 10;
+    return power;
   }
 
   // Shortens to max_document_tokens; the closing number stays.
@@ -198,23 +224,21 @@ class Step {
     tokens.insert(tokens.end(), end.begin(), end.end());
   }
 
+  // Fills what the budget keeps free with sequences of random tokens that come twice.
   void add_repeats() {
     size_t left = options_.tokens - budget();
-    const auto ordinary = static_cast<uint64_t>(tokenizer_.vocabulary_size());
-    while (left >= 16) {
-      const size_t half = std::min<size_t>(random_.between(8, options_.repeat_tokens), left / 2);
+    while (left >= 2 * kFewestRepeated) {
+      const size_t half =
+          std::min<size_t>(random_.between(kFewestRepeated, options_.repeat_tokens), left / 2);
       Query& query = queries_.emplace_back();
       query.group = -1;
       QuerySequence& sequence = query.sequence;
-      while (sequence.tokens.size() < half) {
-        const auto token = static_cast<TokenId>(random_.below(ordinary));
-        if (!tokenizer_.is_special(token)) sequence.tokens.push_back(token);
-      }
+      for (size_t i = 0; i < half; ++i) sequence.tokens.push_back(random_.pick(ordinary_));
       for (size_t i = 0; i < half; ++i) sequence.tokens.push_back(sequence.tokens[i]);
       sequence.routes.assign(2 * half, 0);
       sequence.kinds.assign(2 * half, LabelKind::text);
       sequence.labels.assign(2 * half, -1);
-      // The first token of the second half cannot be known, the second can.
+      // Nothing says that the second half begins; from its first token on all is known.
       for (size_t i = half; i + 1 < 2 * half; ++i) sequence.labels[i] = sequence.tokens[i + 1];
       left -= 2 * half;
     }
@@ -247,16 +271,16 @@ class Step {
     std::vector<int32_t> relevant;
     for (const size_t d : query.relevant) relevant.push_back(place[d]);
     std::sort(relevant.begin(), relevant.end());
-    relevant.erase(std::unique(relevant.begin(), relevant.end()), relevant.end());
     batch.relevant.insert(batch.relevant.end(), relevant.begin(), relevant.end());
     batch.relevant_starts.push_back(static_cast<int32_t>(batch.relevant.size()));
   }
 
   const Tokenizer& tokenizer_;
+  std::span<const TokenId> ordinary_;
   const BatchOptions& options_;
   Random random_;
   std::vector<Document> documents_;
-  std::unordered_map<uint64_t, size_t> known_;  // by text
+  std::unordered_map<std::string_view, size_t> known_;  // documents by their text
   std::vector<Query> queries_;
   std::set<uint32_t> numbers_;
   size_t tokens_ = 0, samples_ = 0;
@@ -269,14 +293,19 @@ class StreamBatcher final : public Batcher {
       : tokenizer_(std::move(tokenizer)),
         source_(std::move(source)),
         options_(options),
-        seed_(seed) {}
+        seed_(seed ^ kSeedOfBatches) {
+    if (options_.repeat_share > 0) ordinary_ = ordinary_tokens(*tokenizer_);
+  }
 
   Result<Batch> next() override {
-    Step step(*tokenizer_, options_, seed_, kStepsPerStream + steps_);
+    Step step(*tokenizer_, ordinary_, options_, Random(seed_, steps_));
     size_t too_long = 0;
     while (!step.full()) {
       if (!waiting_) {
-        MSA_ASSIGN(waiting_, source_->next());
+        MSA_ASSIGN(Sample sample, source_->next());
+        if (const std::string problem = sample_problem(sample); !problem.empty())
+          return Error{Code::invalid_argument, fmt::format("{}: {}", sample.where, problem)};
+        waiting_ = std::move(sample);
       }
       if (step.add(*waiting_)) {
         waiting_.reset();
@@ -330,6 +359,7 @@ class StreamBatcher final : public Batcher {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<SampleSource> source_;
   BatchOptions options_;
+  std::vector<TokenId> ordinary_;  // for repeats
   uint64_t seed_, steps_ = 0, skipped_ = 0;
   std::optional<Sample> waiting_;  // did not fit into the batch before
 };

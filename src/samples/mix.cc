@@ -1,6 +1,6 @@
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <utility>
 
 #include "base/random.h"
@@ -8,6 +8,9 @@
 
 namespace msa {
 namespace {
+
+// The sources may have the same seed: keeps the random numbers apart.
+constexpr uint64_t kSeedOfChoices = 0x63686f6963657321;
 
 class MadeSamples final : public SampleSource {
  public:
@@ -27,8 +30,13 @@ class MadeSamples final : public SampleSource {
 class Mix final : public SampleSource {
  public:
   Mix(std::vector<WeightedSource> sources, uint64_t seed)
-      : sources_(std::move(sources)), seed_(seed), taken_(sources_.size(), 0) {
-    for (const WeightedSource& source : sources_) total_ += source.weight;
+      : sources_(std::move(sources)), seed_(seed ^ kSeedOfChoices), taken_(sources_.size(), 0) {
+    for (size_t s = 0; s < sources_.size(); ++s) {
+      assert(sources_[s].weight >= 0 && std::isfinite(sources_[s].weight));
+      total_ += sources_[s].weight;
+      if (sources_[s].weight > 0) last_ = s;
+    }
+    assert(total_ > 0);
   }
 
   Result<Sample> next() override {
@@ -52,16 +60,17 @@ class Mix final : public SampleSource {
  private:
   size_t choose(uint64_t position) const {
     double at = Random(seed_, position).uniform() * total_;
-    for (size_t s = 0; s + 1 < sources_.size(); ++s) {
+    for (size_t s = 0; s < last_; ++s) {
       at -= sources_[s].weight;
       if (at < 0) return s;
     }
-    return sources_.size() - 1;
+    return last_;  // also where rounding left something over
   }
 
   std::vector<WeightedSource> sources_;
   uint64_t seed_;
-  double total_ = 0;
+  double total_ = 0;  // of the weights
+  size_t last_ = 0;   // source that has a weight
   uint64_t position_ = 0;
   std::vector<uint64_t> taken_;  // samples drawn from each
 };

@@ -32,4 +32,9 @@ struct Sample {
   std::string where;  // "train.jsonl:17" or "encyclopaedia:93", for messages
 };
 
+// What keeps the sample from being used ("question 2: its step 1 names document 7 of 5; …"), worded
+// to stand behind `where`; empty if it is as described above, with at least one question and no
+// empty text, question, answer, accepted answer or value.
+std::string sample_problem(const Sample& sample);
+
 }  // namespace msa

@@ -18,9 +18,10 @@ namespace msa {
 // Reads one line of JSON Lines:
 //   {"documents": [{"title": "…", "text": "…", "id": "…"} or "text", …],
 //    "question": "…", "relevant": [3] or [[3], [7]], "answer": "…" or ["…", …]}
-// or, instead of question, relevant and answer, "questions": [{…}, …] with these keys each. Optional
-// keys of a question: "values", "kind". A flat "relevant" is one step. Unknown keys, wrong types,
-// an index without a document, no question and empty texts are `corrupt` errors that name `where`.
+// or, instead of question, relevant and answer, "questions": [{…}, …] with these keys each.
+// Optional keys of a question: "values", "kind". A flat "relevant" is one step. Unknown keys, wrong
+// types, an index without a document, no question and empty texts are `corrupt` errors that name
+// `where`.
 Result<Sample> parse_sample(std::string_view line, std::string where);
 // The JSON line (without line break) that parse_sample() reads back.
 std::string write_sample(const Sample& sample);
@@ -31,7 +32,7 @@ class SampleSource {
  public:
   virtual ~SampleSource() = default;
   virtual Result<Sample> next() = 0;
-  virtual uint64_t position() const = 0;             // samples given out so far
+  virtual uint64_t position() const = 0;                // samples given out so far
   virtual Result<void> skip_to(uint64_t position) = 0;  // continue as if so many had been given out
 };
 
@@ -45,7 +46,8 @@ Result<std::unique_ptr<SampleSource>> open_sample_file(const std::filesystem::pa
 using MakeSample = std::function<Sample(uint64_t index)>;
 std::unique_ptr<SampleSource> make_sample_source(MakeSample make);
 
-// Draws from several sources in proportion to their weights (seeded).
+// Draws from several sources in proportion to their weights (seeded). Weights are finite, not
+// negative, and one is positive; else it is a bug (assert).
 struct WeightedSource {
   std::unique_ptr<SampleSource> source;
   double weight = 1;
