@@ -19,7 +19,7 @@ namespace {
 
 constexpr size_t kMostCopied = 256u << 20;  // bytes of a file that is copied as it is
 
-Result<void> copy_file(const std::filesystem::path& from, const std::filesystem::path& to) {
+Result<void> copy_whole(const std::filesystem::path& from, const std::filesystem::path& to) {
   MSA_ASSIGN(const std::string bytes, read_file(from, kMostCopied));
   MSA_ASSIGN(AtomicFileWriter copy, AtomicFileWriter::create(to));
   MSA_TRY(copy.write(std::as_bytes(std::span(bytes))));
@@ -75,11 +75,11 @@ Result<void> write_converted(const std::filesystem::path& source,
   conversion.stop = std::move(stop);
   MSA_ASSIGN(NewFolder made, NewFolder::create(folder));
   const std::filesystem::path& working = made.working_path();
-  MSA_TRY(copy_file(source / "tokenizer.json", working / "tokenizer.json"));
+  MSA_TRY(copy_whole(source / "tokenizer.json", working / "tokenizer.json"));
   const std::filesystem::path generation = source / "generation_config.json";
   std::error_code ignored;
   if (std::filesystem::exists(generation, ignored)) {
-    MSA_TRY(copy_file(generation, working / "generation_config.json"));
+    MSA_TRY(copy_whole(generation, working / "generation_config.json"));
   }
   MSA_TRY(convert_qwen3(qwen, working, conversion));
   return made.commit();
