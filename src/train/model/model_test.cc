@@ -386,6 +386,9 @@ TEST(Save, FailureLeavesTheOlderOneWhole) {
   const auto missing = (*model)->save(folder / "model", folder / "none.json", DType::f32, "");
   ASSERT_FALSE(missing.ok());
   EXPECT_THAT(missing.error().message, HasSubstr("none.json"));
+  const auto small = (*model)->save(folder / "model", kTokenizer, DType::f32, "");
+  ASSERT_FALSE(small.ok());
+  EXPECT_THAT(small.error().message, HasSubstr("more than the model's vocabulary of 64"));
   const auto dtype = (*model)->save(folder / "model", kTokenizer, DType::f16, "");
   ASSERT_FALSE(dtype.ok());
   {

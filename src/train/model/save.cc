@@ -41,9 +41,16 @@ Result<void> write_weights(const fs::path& file, const Parameters& parameters, D
   return writer.commit();
 }
 
-Result<std::string> generation_config(const fs::path& tokenizer_file) {
+// Also checks that the tokenizer is one that this model can be used with.
+Result<std::string> generation_config(const fs::path& tokenizer_file, const ModelConfig& config) {
   MSA_ASSIGN(const auto tokenizer, Tokenizer::load(tokenizer_file));
   MSA_TRY(check_prompt_tokens(*tokenizer));
+  if (tokenizer->vocabulary_size() > config.vocabulary)
+    return Error{
+        Code::mismatch,
+        fmt::format("{}: the tokenizer has {} entries, more than the model's vocabulary of "
+                    "{}; use the tokenizer that the model was trained with",
+                    tokenizer_file.string(), tokenizer->vocabulary_size(), config.vocabulary)};
   return nlohmann::json({{"do_sample", false}, {"eos_token_id", {*tokenizer->find("<|im_end|>")}}})
              .dump(2) +
          "\n";
@@ -75,7 +82,7 @@ Result<void> write_folder(const fs::path& folder, const fs::path& tokenizer_file
                           const ModelConfig& config, const Parameters& parameters, DType dtype) {
   MSA_TRY(make_folder(folder));
   MSA_ASSIGN(const std::string tokenizer, read_file(tokenizer_file, kTokenizerBytes));
-  MSA_ASSIGN(const std::string generation, generation_config(tokenizer_file));
+  MSA_ASSIGN(const std::string generation, generation_config(tokenizer_file, config));
   MSA_TRY(write_text(folder / "tokenizer.json", tokenizer));
   MSA_TRY(write_text(folder / "generation_config.json", generation));
   MSA_TRY(write_weights(folder / "model.safetensors", parameters, dtype));
