@@ -1,0 +1,31 @@
+// Means of step metrics over many batches.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "train/loop/log.h"
+#include "train/model/model.h"
+
+namespace msa::train {
+
+// Losses are means over batches; token accuracies and losses are weighted by tokens, recall by
+// queries.
+class MetricsSum {
+ public:
+  void add(const StepMetrics& metrics);
+  uint64_t batches() const { return batches_; }
+  Metrics mean() const;
+
+ private:
+  struct Weighted {
+    double sum = 0, weight = 0;
+    void add(double value, double of);
+    std::optional<double> mean() const;
+  };
+  uint64_t batches_ = 0;
+  Weighted loss_, lm_loss_, aux_loss_, number_loss_, answer_loss_, text_loss_, number_accuracy_,
+      answer_accuracy_, recall_at_1_, recall_at_5_, recall_at_k_;
+};
+
+}  // namespace msa::train

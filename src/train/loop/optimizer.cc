@@ -1,0 +1,80 @@
+#include "train/loop/optimizer.h"
+
+#include <cmath>
+#include <span>
+
+#include "train/loop/adamw.h"
+
+namespace msa::train {
+namespace {
+
+std::span<float> elements(const torch::Tensor& tensor) {
+  return {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())};
+}
+
+// For devices whose memory we cannot walk through ourselves.
+void update_composed(const torch::Tensor& values, const torch::Tensor& gradient,
+                     const torch::Tensor& mean, const torch::Tensor& square,
+                     const AdamWStep& step) {
+  const auto count = static_cast<double>(step.update);
+  const double correction1 = 1 - std::pow(step.beta1, count);
+  const double correction2 = 1 - std::pow(step.beta2, count);
+  const torch::Tensor scaled = gradient * step.gradient_scale;
+  mean.mul_(step.beta1).add_(scaled, 1 - step.beta1);
+  square.mul_(step.beta2).addcmul_(scaled, scaled, 1 - step.beta2);
+  const torch::Tensor denominator =
+      square.sqrt().mul_(1 / std::sqrt(correction2)).add_(step.epsilon);
+  values.mul_(1 - step.learning_rate * step.weight_decay)
+      .addcdiv_(mean, denominator, -step.learning_rate / correction1);
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const std::vector<std::pair<std::string, torch::Tensor>>& parameters,
+                     const OptimizerOptions& options)
+    : options_(options) {
+  const torch::NoGradGuard no_gradient;
+  for (const auto& [name, values] : parameters)
+    slots_.push_back(
+        {name, values, torch::zeros_like(values.detach()), torch::zeros_like(values.detach())});
+}
+
+double Optimizer::gradient_norm() const {
+  const torch::NoGradGuard no_gradient;
+  double sum = 0;
+  for (const Slot& slot : slots_) {
+    const torch::Tensor& gradient = slot.values.grad();
+    if (!gradient.defined()) continue;
+    sum += gradient.is_cpu() && gradient.is_contiguous()
+               ? sum_of_squares(elements(gradient))
+               : gradient.to(torch::kFloat64).square().sum().item<double>();
+  }
+  return std::sqrt(sum);
+}
+
+void Optimizer::update(double learning_rate, double norm) {
+  const torch::NoGradGuard no_gradient;
+  AdamWStep step;
+  step.learning_rate = learning_rate;
+  step.beta1 = options_.beta1;
+  step.beta2 = options_.beta2;
+  step.epsilon = options_.epsilon;
+  step.update = ++updates_;
+  if (options_.clip > 0 && norm > options_.clip) step.gradient_scale = options_.clip / norm;
+  for (const Slot& slot : slots_) {
+    const torch::Tensor& gradient = slot.values.grad();
+    if (!gradient.defined()) continue;
+    step.weight_decay = slot.values.dim() >= 2 ? options_.weight_decay : 0;
+    if (slot.values.is_cpu())
+      adamw_update(elements(slot.values), elements(gradient.contiguous()), elements(slot.mean),
+                   elements(slot.square), step);
+    else
+      update_composed(slot.values, gradient, slot.mean, slot.square, step);
+  }
+}
+
+void Optimizer::drop_gradients() {
+  for (const Slot& slot : slots_) slot.values.mutable_grad() = torch::Tensor();
+}
+
+}  // namespace msa::train

@@ -1,0 +1,464 @@
+#include "train/loop/run.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "base/files.h"
+#include "train/loop/metrics.h"
+#include "train/loop/optimizer.h"
+#include "train/loop/prefetch.h"
+#include "train/loop/schedule.h"
+#include "train/loop/state.h"
+
+namespace msa::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr uint64_t kMaxSkippedInARow = 20;
+constexpr size_t kBatchesAhead = 2;
+constexpr double kLately = 0.05;  // weight of the last step in what is shown
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+uint64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t total = 0, resident = 0;
+  if (!(statm >> total >> resident)) return 0;
+  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// Keeps two runs from writing into one folder. Released with the process, however it ends.
+class FolderLock {
+ public:
+  static Result<FolderLock> take(const fs::path& folder) {
+    const fs::path file = folder / ".lock";
+    const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) return system_error("opening", file, errno);
+    FolderLock lock(fd);
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
+    if (errno != EWOULDBLOCK) return system_error("locking", file, errno);
+    return Error{Code::busy, fmt::format("{}: another training run writes into this folder; wait "
+                                         "for it or choose another folder",
+                                         folder.string())};
+  }
+  FolderLock(FolderLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FolderLock& operator=(FolderLock&&) = delete;
+  ~FolderLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+ private:
+  explicit FolderLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+// A number of late steps, smoothed.
+class Lately {
+ public:
+  void add(double value) {
+    if (!std::isfinite(value)) return;
+    weight_ = weight_ * (1 - kLately) + kLately;
+    sum_ = sum_ * (1 - kLately) + kLately * value;
+  }
+  double value() const { return weight_ > 0 ? sum_ / weight_ : 0; }
+
+ private:
+  double sum_ = 0, weight_ = 0;
+};
+
+class TrainingRun {
+ public:
+  TrainingRun(Model& model, const Recipe& recipe, uint64_t tokenizer,
+              const MakeBatcher& make_batcher, const TrainOptions& options, TrainObserver& observer)
+      : model_(model),
+        recipe_(recipe),
+        make_batcher_(make_batcher),
+        options_(options),
+        observer_(observer),
+        optimizer_(model.parameters(), recipe.optimizer) {
+    state_.tokenizer = tokenizer;
+    state_.recipe = recipe.text;
+    state_.model_config = write_config(model.config(), "float32");
+  }
+
+  Result<TrainOutcome> run() {
+    MSA_TRY(make_folder(options_.out));
+    MSA_ASSIGN(const FolderLock lock, FolderLock::take(options_.out));
+    MSA_TRY(find_start());
+    saved_ = Clock::now();
+    while (state_.phase < recipe_.phases.size()) {
+      MSA_TRY(run_phase());
+      if (stopped_) break;
+    }
+    MSA_TRY(write_log());
+    MSA_TRY(save());
+    TrainOutcome outcome;
+    outcome.stopped = stopped_;
+    outcome.steps = state_.step;
+    outcome.tokens = state_.tokens;
+    outcome.skipped_steps = state_.skipped;
+    outcome.seconds = state_.seconds;
+    outcome.model = model_folder();
+    return outcome;
+  }
+
+ private:
+  fs::path state_folder() const { return options_.out / "state"; }
+  fs::path model_folder() const { return options_.out / "model"; }
+  fs::path log_path() const { return options_.out / "log.jsonl"; }
+  const Phase& phase() const { return recipe_.phases[state_.phase]; }
+
+  // Weights, mean and square of every parameter, in host memory; `host` keeps what is not there
+  // already.
+  std::vector<StateTensor> state_tensors(std::vector<torch::Tensor>& host) const {
+    std::vector<StateTensor> tensors;
+    const auto add = [&](const std::string& name, const torch::Tensor& tensor) {
+      host.push_back(tensor.detach().to(torch::kCPU).contiguous());
+      tensors.push_back({name,
+                         {tensor.sizes().begin(), tensor.sizes().end()},
+                         {host.back().data_ptr<float>(), static_cast<size_t>(tensor.numel())}});
+    };
+    for (const Optimizer::Slot& slot : optimizer_.slots()) {
+      add(slot.name, slot.values);
+      add("mean." + slot.name, slot.mean);
+      add("square." + slot.name, slot.square);
+    }
+    return tensors;
+  }
+
+  Result<void> find_start() {
+    const std::optional<fs::path> newest = newest_state(state_folder());
+    if (newest && !options_.resume)
+      return Error{Code::invalid_argument,
+                   fmt::format("{}: holds a training run already; pass --resume to go on with it, "
+                               "or choose another folder",
+                               options_.out.string())};
+    if (!newest) {
+      if (options_.resume) observer_.message("there is no checkpoint yet, training starts anew");
+      MSA_ASSIGN(LogFile log, LogFile::create(log_path()));
+      log_.emplace(std::move(log));
+      return {};
+    }
+    MSA_ASSIGN(RunState stored, read_state(*newest));
+    MSA_TRY(check_belongs(*newest, stored));
+    std::vector<torch::Tensor> host;
+    const std::vector<StateTensor> tensors = state_tensors(host);
+    MSA_TRY(read_state_tensors(*newest, tensors));
+    const torch::NoGradGuard no_gradient;
+    size_t next = 0;
+    for (const Optimizer::Slot& slot : optimizer_.slots())
+      for (torch::Tensor tensor : {slot.values, slot.mean, slot.square})
+        tensor.detach().copy_(host[next++]);
+    stored.recipe = state_.recipe;
+    state_ = std::move(stored);
+    optimizer_.set_updates(state_.updates);
+    MSA_ASSIGN(LogFile log, LogFile::resume(log_path(), state_.step));
+    log_.emplace(std::move(log));
+    observer_.message(fmt::format("going on after step {} ({})", state_.step, newest->string()));
+    return {};
+  }
+
+  // Whether a checkpoint is one of this recipe. Phases that have not begun may have changed.
+  Result<void> check_belongs(const fs::path& checkpoint, const RunState& stored) const {
+    const auto mismatch = [&](std::string_view what) {
+      return Error{Code::mismatch,
+                   fmt::format("{}: was trained with another {}; go on with the recipe as it was, "
+                               "or start a new folder with --init {}",
+                               checkpoint.string(), what, model_folder().string())};
+    };
+    if (stored.model_config != state_.model_config) return mismatch("model shape");
+    if (stored.tokenizer != state_.tokenizer) return mismatch("tokenizer");
+    if (stored.recipe != state_.recipe) return mismatch("model, seed, dtype or optimizer");
+    if (stored.phase > recipe_.phases.size() || stored.phase_recipes.size() < stored.phase)
+      return mismatch("number of phases");
+    for (size_t i = 0; i < stored.phase_recipes.size(); ++i)
+      if (i >= recipe_.phases.size() || stored.phase_recipes[i] != recipe_.phases[i].text)
+        return mismatch(fmt::format("phases[{}]", i));
+    return {};
+  }
+
+  Result<void> save() {
+    state_.phase_recipes.clear();
+    // Up to the phase that has begun: a phase at its very start may still be changed.
+    const size_t begun = state_.phase + (state_.phase_step > 0 ? 1 : 0);
+    for (size_t i = 0; i < begun && i < recipe_.phases.size(); ++i)
+      state_.phase_recipes.push_back(recipe_.phases[i].text);
+    state_.updates = optimizer_.updates();
+    const std::string note =
+        fmt::format("trained by msa-train: {} steps, {} tokens{}{}", state_.step, state_.tokens,
+                    recipe_.note.empty() ? "" : "; ", recipe_.note);
+    // First what fails if the weights are not finite, so that no such checkpoint comes to be.
+    MSA_TRY(model_.save(model_folder(), recipe_.tokenizer, recipe_.save, note));
+    std::vector<torch::Tensor> host;
+    const std::vector<StateTensor> tensors = state_tensors(host);
+    MSA_TRY(save_state(state_folder(), state_, tensors));
+    saved_ = Clock::now();
+    saved_step_ = state_.step;
+    return {};
+  }
+
+  StepOptions step_options() const {
+    StepOptions options;
+    const MsaConfig& msa = model_.config().msa;
+    options.lm_weight = phase().lm_weight;
+    options.aux_weight = phase().aux_weight;
+    options.aux_loss = *parse_aux_loss(phase().aux_loss);
+    options.temperature = msa.infonce_temperature;
+    options.include_positives = phase().include_positives;
+    options.cosine = msa.cosine_by_default();  // as the engine will read it
+    options.compute = recipe_.compute == DType::bf16 ? torch::kBFloat16 : torch::kFloat32;
+    options.checkpoint_activations = phase().checkpoint_activations;
+    return options;
+  }
+
+  Result<void> run_phase() {
+    const Phase& now = phase();
+    MSA_ASSIGN(std::unique_ptr<Batcher> batcher,
+               make_batcher_(now.data, now.batch, recipe_.seed + 1000003 * state_.phase));
+    if (!state_.batcher.empty()) MSA_TRY(batcher->restore(state_.batcher));
+    Prefetcher batches(std::move(batcher), kBatchesAhead);
+    while (share_done(now, state_.phase_step, state_.phase_tokens) < 1) {
+      MSA_TRY(run_step(batches));
+      if (state_.step % recipe_.log_every == 0) MSA_TRY(write_log());
+      if (recipe_.evaluation && state_.step % recipe_.evaluation->every == 0) MSA_TRY(evaluate());
+      stopped_ = options_.stop && options_.stop();
+      if (stopped_) return {};
+      if (checkpoint_due()) MSA_TRY(save());
+    }
+    MSA_TRY(write_log());
+    ++state_.phase;
+    state_.phase_step = state_.phase_tokens = 0;
+    state_.batcher.clear();
+    return {};
+  }
+
+  bool checkpoint_due() const {
+    if (recipe_.checkpoint_steps > 0 && state_.step % recipe_.checkpoint_steps == 0) return true;
+    return recipe_.checkpoint_minutes > 0 &&
+           seconds_since(saved_) > recipe_.checkpoint_minutes * 60;
+  }
+
+  // The gradients of one step, summed over its batches. Returns whether all losses were finite.
+  Result<bool> accumulate(Prefetcher& batches, StepOptions options, StepMetrics& last) {
+    bool finite = true;
+    options.top_k = drawn_top_k(phase(), recipe_.seed, state_.step);
+    for (size_t i = 0; i < phase().accumulate; ++i) {
+      MSA_ASSIGN(PreparedBatch prepared, batches.next());
+      MSA_ASSIGN(StepResult result, model_.step(prepared.batch, options));
+      last = result.metrics;
+      if (!std::isfinite(last.loss)) {
+        finite = false;
+      } else {
+        interval_.add(last);
+        const torch::Tensor share = phase().accumulate == 1
+                                        ? result.loss
+                                        : result.loss / static_cast<double>(phase().accumulate);
+        if (finite && share.requires_grad()) share.backward();
+      }
+      tokens_this_step_ += prepared.batch.tokens();
+      state_.batcher = std::move(prepared.state);
+      samples_skipped_ = prepared.samples_skipped;
+    }
+    return finite;
+  }
+
+  Result<void> run_step(Prefetcher& batches) {
+    const Clock::time_point start = Clock::now();
+    tokens_this_step_ = 0;
+    rate_ = learning_rate(phase(), state_.phase_step,
+                          share_done(phase(), state_.phase_step, state_.phase_tokens));
+    StepMetrics last;
+    MSA_ASSIGN(const bool finite, accumulate(batches, step_options(), last));
+    const double norm = finite ? optimizer_.gradient_norm() : 0;
+    if (finite && std::isfinite(norm)) {
+      optimizer_.update(rate_, norm);
+      state_.skipped_in_a_row = 0;
+      interval_norm_ += norm;
+      ++interval_updates_;
+    } else {
+      MSA_TRY(count_skipped(finite));
+    }
+    optimizer_.drop_gradients();
+    ++state_.step;
+    ++state_.phase_step;
+    state_.phase_tokens += tokens_this_step_;
+    state_.tokens += tokens_this_step_;
+    const double seconds = seconds_since(start);
+    state_.seconds += seconds;
+    interval_seconds_ += seconds;
+    interval_tokens_ += tokens_this_step_;
+    show_progress(last, seconds);
+    return {};
+  }
+
+  Result<void> count_skipped(bool loss_finite) {
+    ++state_.skipped;
+    ++state_.skipped_in_a_row;
+    const std::string_view what = loss_finite ? "gradient" : "loss";
+    observer_.warning(
+        fmt::format("step {}: the {} is not finite, the step is skipped", state_.step + 1, what));
+    if (state_.skipped_in_a_row < kMaxSkippedInARow) return {};
+    return Error{
+        Code::invalid_argument,
+        fmt::format("{}: the {} was not finite in {} steps in a row, up to step {}; lower "
+                    "the learning rate of \"{}\" and go on from the last checkpoint",
+                    recipe_.file.string(), what, kMaxSkippedInARow, state_.step + 1, phase().name)};
+  }
+
+  // Estimated from the speed of late steps; phases that count steps are taken to have steps of the
+  // size they are allowed.
+  double tokens_left() const {
+    double left = 0;
+    for (size_t i = state_.phase; i < recipe_.phases.size(); ++i) {
+      const Phase& one = recipe_.phases[i];
+      const bool now = i == state_.phase;
+      double step_tokens = static_cast<double>(one.batch.tokens * one.accumulate);
+      if (now && state_.phase_step > 0)
+        step_tokens =
+            static_cast<double>(state_.phase_tokens) / static_cast<double>(state_.phase_step);
+      const double all = one.tokens > 0 ? static_cast<double>(one.tokens)
+                                        : static_cast<double>(one.steps) * step_tokens;
+      left += all - (now ? static_cast<double>(state_.phase_tokens) : 0);
+    }
+    return std::max(left, 0.0);
+  }
+
+  void show_progress(const StepMetrics& last, double seconds) {
+    lately_seconds_.add(seconds);
+    lately_tokens_.add(static_cast<double>(tokens_this_step_));
+    lately_loss_.add(last.loss);
+    if (last.routed_queries > 0) {
+      lately_aux_.add(last.aux_loss);
+      lately_recall_.add(last.recall_at_1);
+    }
+    TrainProgress progress;
+    progress.phase = phase().name;
+    progress.step = state_.step;
+    progress.tokens_per_second = lately_tokens_.value() / std::max(lately_seconds_.value(), 1e-9);
+    const double left = tokens_left();
+    progress.seconds_left = left / std::max(progress.tokens_per_second, 1e-9);
+    progress.done = static_cast<double>(state_.tokens) /
+                    std::max(static_cast<double>(state_.tokens) + left, 1.0);
+    progress.loss = lately_loss_.value();
+    progress.aux_loss = lately_aux_.value();
+    progress.recall_at_1 = lately_recall_.value();
+    observer_.progress(progress);
+  }
+
+  // Nothing, if no step was done since the last record.
+  Result<void> write_log() {
+    if (interval_tokens_ == 0) return {};
+    LogRecord record;
+    record.step = state_.step;
+    record.phase = phase_name_for_log();
+    record.tokens = state_.tokens;
+    record.metrics = interval_.mean();
+    record.learning_rate = rate_;
+    record.gradient_norm =
+        interval_norm_ / static_cast<double>(std::max<uint64_t>(interval_updates_, 1));
+    record.tokens_per_second =
+        static_cast<double>(interval_tokens_) / std::max(interval_seconds_, 1e-9);
+    record.resident_bytes = resident_bytes();
+    record.seconds = state_.seconds;
+    record.skipped_steps = state_.skipped;
+    interval_ = {};
+    interval_norm_ = interval_seconds_ = 0;
+    interval_updates_ = interval_tokens_ = 0;
+    MSA_TRY(log_->append(record));
+    observer_.logged(record);
+    return {};
+  }
+
+  std::string phase_name_for_log() const {
+    return recipe_.phases[std::min<size_t>(state_.phase, recipe_.phases.size() - 1)].name;
+  }
+
+  // Held-out batches: the same ones every time.
+  Result<void> evaluate() {
+    const EvaluationPlan& plan = *recipe_.evaluation;
+    if (held_out_.empty()) {
+      MSA_ASSIGN(const std::unique_ptr<Batcher> batcher,
+                 make_batcher_(plan.data, plan.batch, plan.seed));
+      for (uint64_t i = 0; i < plan.batches; ++i) {
+        MSA_ASSIGN(Batch batch, batcher->next());
+        held_out_.push_back(std::move(batch));
+      }
+    }
+    const torch::NoGradGuard no_gradient;
+    StepOptions options = step_options();
+    options.top_k = plan.top_k;
+    options.include_positives = false;
+    MetricsSum sum;
+    for (const Batch& batch : held_out_) {
+      MSA_ASSIGN(const StepResult result, model_.step(batch, options));
+      sum.add(result.metrics);
+    }
+    LogRecord record;
+    record.evaluation = true;
+    record.step = state_.step;
+    record.phase = phase().name;
+    record.tokens = state_.tokens;
+    record.metrics = sum.mean();
+    MSA_TRY(log_->append(record));
+    observer_.logged(record);
+    return {};
+  }
+
+  Model& model_;
+  const Recipe& recipe_;
+  const MakeBatcher& make_batcher_;
+  const TrainOptions& options_;
+  TrainObserver& observer_;
+  Optimizer optimizer_;
+  RunState state_;
+  std::optional<LogFile> log_;
+  std::vector<Batch> held_out_;
+
+  bool stopped_ = false;
+  Clock::time_point saved_;
+  uint64_t saved_step_ = 0, samples_skipped_ = 0;
+  uint64_t tokens_this_step_ = 0;
+  double rate_ = 0;  // learning rate of the last step
+
+  // Since the last log record.
+  MetricsSum interval_;
+  double interval_norm_ = 0, interval_seconds_ = 0;
+  uint64_t interval_updates_ = 0, interval_tokens_ = 0;
+  Lately lately_seconds_, lately_tokens_, lately_loss_, lately_aux_, lately_recall_;
+};
+
+}  // namespace
+
+Result<TrainOutcome> run_training(Model& model, const Recipe& recipe, uint64_t tokenizer,
+                                  const MakeBatcher& make_batcher, const TrainOptions& options,
+                                  TrainObserver& observer) {
+  try {
+    return TrainingRun(model, recipe, tokenizer, make_batcher, options, observer).run();
+  } catch (const std::bad_alloc&) {
+    return Error{Code::no_space, fmt::format("{}: memory is full; make \"batch.tokens\" smaller",
+                                             recipe.file.string())};
+  } catch (const c10::Error& error) {
+    return Error{Code::internal, fmt::format("training step: libtorch failed: {}; report this",
+                                             error.what_without_backtrace())};
+  } catch (const std::exception& error) {
+    return Error{Code::internal,
+                 fmt::format("training step: failed: {}; report this", error.what())};
+  }
+}
+
+}  // namespace msa::train
