@@ -7,27 +7,33 @@
 namespace msa::factbook {
 namespace {
 
-constexpr std::array<std::string_view, 20> kNounFrames = {
+constexpr std::array<std::string_view, 26> kNounFrames = {
     "What {is} {n}?",
     "Tell me {n}.",
     "Can you tell me {n}?",
     "I would like to know {n}.",
+    "~Would you like to tell me {n}?",
     "Please look up {n}.",
+    "~Can you look up {n}?",
     "Do you know {n}?",
     "What do the documents give as {n}?",
     "Please find {n}.",
-    "~I am looking for {n}.",
-    "~Could you find out {n} for me?",
+    "Could you find out {n} for me?",
+    "~Could you tell me {n}?",
     "Give me {n}, please.",
+    "~Please give me {n}.",
     "I need to know {n}.",
+    "~I need {n}.",
     "What {is} {n}, please?",
     "Someone asked me for {n}. What should I say?",
-    "~Would you mind telling me {n}?",
-    "~I wonder what {n} might be.",
-    "~May I ask what {n} {is}?",
-    "~Let me know {n}, please.",
+    "~Please find out {n} for me.",
     "I forgot {n}; please remind me.",
     "For my notes I still lack {n}.",
+    "Would you mind telling me {n}?",
+    "I wonder what {n} might be.",
+    "May I ask what {n} {is}?",
+    "Let me know {n}, please.",
+    "I am looking for {n}.",
 };
 
 // Whether a long clause can stand at {c}: "the country whose capital is Ndola" must not be followed
