@@ -320,8 +320,8 @@ std::string_view first_words(std::string_view text, size_t max_words) {
   size_t words = 0, sentence = 0, i = 0;
   for (; i < text.size(); ++i) {
     if (text[i] != ' ') continue;
-    if (++words == max_words) break;
     if (i > 0 && text[i - 1] == '.') sentence = i;
+    if (++words == max_words) break;
   }
   if (i == text.size()) return text;
   return text.substr(0, sentence > 0 ? sentence : i);

@@ -237,16 +237,19 @@ bool Inventor::is_known(std::string_view word) const {
   return known_words_.contains(lower(word));
 }
 
+std::string Inventor::new_word(uint64_t seed, size_t length) const {
+  for (uint64_t attempt = 0;; ++attempt) {
+    std::string word = invented_word(mix(seed, attempt), length, split_);
+    if (!is_known(word)) return word;
+  }
+}
+
 InventedCountry Inventor::country(uint32_t base, uint64_t seed, std::string_view sibling) const {
   InventedCountry country;
   country.base = base;
   country.seed = seed;
-  uint64_t salt = mix(seed, 1);
-  std::string word;
-  do {
-    salt = mix(salt, 2);
-    word = invented_word(salt, 4 + salt % 6, split_);
-  } while (is_known(word));
+  const uint64_t salt = mix(seed, 1);
+  const std::string word = new_word(salt, 4 + salt % 6);
   country.adjective = adjective_of(word, salt);
   if (!sibling.empty()) {
     const size_t space = sibling.rfind(' ');
@@ -265,7 +268,7 @@ InventedCountry Inventor::country(uint32_t base, uint64_t seed, std::string_view
       case 0: country.name = word + " Islands"; break;
       case 1: country.name = "Saint " + word; break;
       case 2: country.name = (salt >> 30) % 2 ? "New " + word : "North " + word; break;
-      case 3: country.name = word + " and " + invented_word(mix(salt, 3), 5, split_); break;
+      case 3: country.name = word + " and " + new_word(mix(salt, 3), 5); break;
       case 4: country.name = (salt >> 30) % 2 ? "Republic of " + word : word + " Island"; break;
       default: country.name = word; break;
     }
@@ -311,13 +314,13 @@ std::string Inventor::replacement(const Piece& piece, std::string_view old, std:
     case Kind::own_name: return std::string(own_part(country.name));
     case Kind::adjective: return country.adjective;
     case Kind::other_name: {
-      if (bits % 10 < 6) return invented_word(bits, 4 + (bits >> 8) % 5, split_);
+      if (bits % 10 < 6) return new_word(bits, 4 + (bits >> 8) % 5);
       const uint32_t instead = simple_names_[(bits >> 8) % simple_names_.size()];
       return std::string(own_part(records_->countries()[instead].name));
     }
     case Kind::word: {
       const bool code = old.size() <= 4 && std::ranges::all_of(old, is_ascii_upper);
-      if (!code) return in_case_of(old, invented_word(bits, old.size(), split_));
+      if (!code) return in_case_of(old, new_word(bits, old.size()));
       std::string letters(old);
       for (size_t i = 0; i < letters.size(); ++i)
         letters[i] = static_cast<char>('A' + mix(bits, i) % 26);

@@ -50,6 +50,8 @@ class Inventor {
                           const InventedCountry& country) const;
   std::string number(std::string_view old, std::string_view after, uint64_t seed) const;
   bool is_known(std::string_view word) const;
+  // An invented word that does not stand in the Factbook.
+  std::string new_word(uint64_t seed, size_t length) const;
 
   std::shared_ptr<const Records> records_;
   Split split_;
