@@ -67,7 +67,7 @@ LIBRARIES = {
 TEST_LIBRARIES = re.compile(r"gtest/|gmock/|benchmark/")
 # Libraries whose names are common knowledge: headers of C++ and of POSIX.
 STANDARD = re.compile(r"[a-z_0-9]+|(sys|net|netinet|arpa|linux)/\w+\.h|"
-                      r"(assert|ctype|dirent|errno|execinfo|fcntl|langinfo|limits|locale|math|poll|"
+                      r"(assert|ctype|dirent|errno|execinfo|fcntl|langinfo|limits|locale|malloc|math|poll|"
                       r"pthread|pwd|sched|signal|spawn|stdint|stdio|stdlib|string|strings|termios|"
                       r"time|unistd|wchar)\.h")
 
