@@ -51,7 +51,9 @@ size_t name_end(std::string_view text, size_t i, bool commas, bool lists) {
     const size_t word = word_end(text, i);
     const std::string_view token = text.substr(i, word - i);
     if (word > i && is_capitalized(token) && !is_month(token)) {
-      const bool numeral = i > start && (token == "I" || token == "V" || token == "X");
+      // "Peshwa I." ends there, "A. V. Bramble" does not.
+      const bool numeral =
+          i > start + 1 && text[i - 2] != '.' && (token == "I" || token == "V" || token == "X");
       end = i = word;
       // "A. V. Bramble", "St. Petersburg", "Saxe- Meiningen".
       if (i < text.size() && text[i] == '.' &&

@@ -190,6 +190,13 @@ std::vector<Renamer::Piece> Renamer::split(std::string_view text,
   return pieces;
 }
 
+std::string Renamer::new_word(uint64_t seed, size_t length) const {
+  for (uint64_t attempt = 0;; ++attempt) {
+    std::string word = invented_word(mix(seed, attempt), length, split_);
+    if (!frequency_.contains(word) && !frequency_.contains(lower(word))) return word;
+  }
+}
+
 std::string Renamer::replaced(std::string_view text, const std::vector<Piece>& pieces,
                               uint64_t seed, bool deep) const {
   std::string result;
@@ -203,8 +210,7 @@ std::string Renamer::replaced(std::string_view text, const std::vector<Piece>& p
     switch (piece.kind) {
       case Kind::subject:
       case Kind::rare:
-        result += factbook::in_case_of(
-            old, invented_word(mix(seed, hash64(lower(old))), old.size(), split_));
+        result += factbook::in_case_of(old, new_word(mix(seed, hash64(lower(old))), old.size()));
         break;
       // All years move by as much, so that lives keep their length.
       case Kind::year:

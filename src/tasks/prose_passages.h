@@ -81,6 +81,8 @@ class Renamer {
   };
 
   std::vector<Piece> split(std::string_view text, const std::vector<std::string>& subject) const;
+  // An invented word that no passage has.
+  std::string new_word(uint64_t seed, size_t length) const;
   std::string replaced(std::string_view text, const std::vector<Piece>& pieces, uint64_t seed,
                        bool deep) const;
 
