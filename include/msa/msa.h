@@ -137,7 +137,7 @@ enum class RouterStart { random, copy };
 
 struct ConvertOptions {
   RouterStart router = RouterStart::random;
-  std::vector<int> router_layers;  // empty: the upper half
+  std::vector<int> router_layers = {};  // empty: the upper half
   size_t chunk_size = 64, top_k = 16;
   uint64_t seed = 0;  // of random projections
 };

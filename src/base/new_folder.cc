@@ -36,8 +36,8 @@ std::filesystem::path parent_of(const std::filesystem::path& path) {
 
 Result<NewFolder> NewFolder::create(const std::filesystem::path& path) {
   // "models/new/" names the same folder as "models/new".
-  std::filesystem::path named = path.lexically_normal();
-  if (!named.has_filename()) named = named.parent_path();
+  std::filesystem::path named = path;
+  while (!named.has_filename() && named.has_relative_path()) named = named.parent_path();
   if (named.empty() || is_there(named)) return taken(path);
   MSA_TRY(make_folder(parent_of(named)));
   for (int tries = 0; tries < kMostTries; ++tries) {

@@ -84,7 +84,8 @@ TEST_F(App, VersionAndHelp) {
                                              {"memory", "verify"},
                                              {"model"},
                                              {"model", "info"},
-                                             {"model", "init"}}) {
+                                             {"model", "init"},
+                                             {"model", "convert"}}) {
     std::vector<std::string> arguments = command;
     arguments.push_back("--help");
     EXPECT_EQ(msa(arguments), 0);
@@ -406,6 +407,46 @@ TEST_F(App, ModelInit) {
                         "--router-layers", layers}),
                    2, "neither a layer nor a range");
   expect_failure(msa({"model", "init", "out", "--shape", "tiny"}), 2, "--tokenizer");
+}
+
+TEST_F(App, ModelConvert) {
+  EXPECT_EQ(msa({"model", "convert", "qwen", "out"}), 0) << err_;
+  EXPECT_EQ(fake().convert_source, "qwen");
+  EXPECT_EQ(fake().model_path, "out");
+  EXPECT_EQ(fake().convert_options.router, RouterStart::random);
+  EXPECT_THAT(fake().convert_options.router_layers, ElementsAre());
+  EXPECT_EQ(fake().convert_options.chunk_size, 64u);
+  EXPECT_EQ(fake().convert_options.top_k, 16u);
+  EXPECT_EQ(fake().convert_options.seed, 0u);
+  EXPECT_THAT(err_, HasSubstr("out: the model of qwen with a router that is not trained"));
+
+  EXPECT_EQ(msa({"model", "convert", "qwen", "out", "--router", "copy", "--router-layers",
+                 "18,20-22", "--chunk-size", "32", "--top-k", "8", "--seed", "3"}),
+            0)
+      << err_;
+  EXPECT_EQ(fake().convert_options.router, RouterStart::copy);
+  EXPECT_THAT(fake().convert_options.router_layers, ElementsAre(18, 20, 21, 22));
+  EXPECT_EQ(fake().convert_options.chunk_size, 32u);
+  EXPECT_EQ(fake().convert_options.top_k, 8u);
+  EXPECT_EQ(fake().convert_options.seed, 3u);
+
+  expect_failure(msa({"model", "convert", "qwen"}), 2, "FOLDER");
+  expect_failure(msa({"model", "convert", "a", "b", "--router", "zero"}), 2, "'zero'");
+  expect_failure(msa({"model", "convert", "a", "b", "--router-layers", "top"}), 2,
+                 "neither a layer nor a range");
+  expect_failure(msa({"model", "convert", "a", "b", "--chunk-size", "0"}), 2, "--chunk-size");
+  expect_failure(msa({"model", "convert", "a", "b", "--top-k", "many"}), 2, "'many'");
+  fake().convert_error = Error{Code::corrupt, "qwen/config.json: is bad; correct it"};
+  EXPECT_EQ(msa({"model", "convert", "qwen", "out"}), 4);
+  EXPECT_EQ(err_, "converting: 25%, 1 B of 4 B\nmsa: qwen/config.json: is bad; correct it\n");
+
+  fake().during_convert = [](std::stop_token stop) {
+    ::raise(SIGINT);
+    for (int i = 0; i < 5000 && !stop.stop_requested(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    fake().convert_error = Error{Code::cancelled, "stopped; convert it again"};
+  };
+  EXPECT_EQ(msa({"model", "convert", "qwen", "out"}), 130);
 }
 
 TEST_F(App, Tokenize) {

@@ -119,7 +119,7 @@ class Folder(unittest.TestCase):
             self.assertIn(str(mention), errors[0])
         # Whatever else stands there is a note, a warning or progress, and no crash report.
         for line in done.stderr.splitlines():
-            self.assertRegex(line, r"^(msa|note|warning|encoding|answering|verifying): ")
+            self.assertRegex(line, r"^(msa|note|warning|encoding|answering|verifying|converting): ")
         return errors[0]
 
 

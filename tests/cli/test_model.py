@@ -61,6 +61,96 @@ class Models(WithModel):
         self.assertFalse((path / "model.safetensors").exists())
 
 
+class Convert(WithModel):
+    """A plain Qwen3 checkpoint is a random model without its router."""
+
+    def qwen(self, shards=1, **changes):
+        path = self.folder / "qwen"
+        path.mkdir()
+        made = Safetensors(self.model / "model.safetensors")
+        names = [n for n in made.header if n != "__metadata__" and ".router_" not in n]
+        weight_map = {}
+        for shard in range(shards):
+            part, data = {}, bytearray()
+            for name in names[shard::shards]:
+                entry = made.header[name]
+                begin, end = entry["data_offsets"]
+                part[name] = {**entry, "data_offsets": [len(data), len(data) + end - begin]}
+                data += made.data[begin:end]
+            file = "model.safetensors" if shards == 1 else "model-%d.safetensors" % shard
+            weight_map.update({name: file for name in part})
+            made_part = Safetensors.__new__(Safetensors)
+            made_part.header, made_part.data = part, data
+            made_part.write(path / file)
+        if shards > 1:
+            self.write("qwen/model.safetensors.index.json", json.dumps({"weight_map": weight_map}))
+        config = json.loads((self.model / "config.json").read_text())
+        del config["msa_config"], config["msa_cpp_note"]
+        config.update(model_type="qwen3", architectures=["Qwen3ForCausalLM"], **changes)
+        self.write("qwen/config.json", json.dumps(config))
+        self.write("qwen/generation_config.json", '{"eos_token_id": [151645, 151643]}')
+        self.write("qwen/tokenizer.json", TOKENIZER.read_bytes())
+        return path
+
+    def tensors(self, folder):
+        file = Safetensors(folder / "model.safetensors")
+        return {name: (entry["dtype"], entry["shape"], bytes(file.data[slice(*entry["data_offsets"])]))
+                for name, entry in file.header.items() if name != "__metadata__"}
+
+    def test_converted_models_encode_and_keep_their_weights(self):
+        qwen, out = self.qwen(shards=3), self.folder / "new" / "model"
+        done = self.check_ok(run("model", "convert", qwen, out, "--router", "copy",
+                                 "--router-layers", "1,3", "--chunk-size", 32, "--top-k", 4))
+        self.assertIn("router that is not trained", done.stderr)
+        info = json.loads(self.check_ok(run("model", "info", out, "--json")).stdout)
+        self.assertEqual(info["router_layers"], [1, 3])
+        self.assertEqual((info["chunk_size"], info["top_k"]), (32, 4))
+        self.assertIn("not trained", info["note"])
+        self.assertFalse(info["random_weights"])
+        before, after = self.tensors(self.model), self.tensors(out)
+        for name, tensor in before.items():
+            if ".router_" not in name:
+                self.assertEqual(after[name], tensor, name)
+        for layer in (1, 3):
+            for part in "qk":
+                prefix = "model.layers.%d.self_attn." % layer
+                self.assertEqual(after[prefix + "router_%s_proj.0.weight" % part],
+                                 after[prefix + "%s_proj.weight" % part])
+        self.assertEqual(sorted(p.name for p in out.iterdir()),
+                         ["config.json", "generation_config.json", "model.safetensors",
+                          "tokenizer.json"])
+        self.assertEqual([p.name for p in out.parent.iterdir()], ["model"])
+        self.model = out
+        self.small_bank()
+        self.check_ok(self.with_bank("route", "Which bridge was built in 1902?"))
+
+    def test_random_router_is_repeatable(self):
+        qwen = self.qwen()
+        folders = [self.folder / name for name in ("a", "b", "c")]
+        for folder, seed in zip(folders, (1, 1, 2)):
+            self.check_ok(run("model", "convert", qwen, folder, "--seed", seed))
+        a, b, c = (self.tensors(folder) for folder in folders)
+        self.assertEqual(a, b)
+        self.assertEqual({name for name in a if a[name] != c[name]},
+                         {name for name in a if ".router_" in name})
+        info = json.loads(self.check_ok(run("model", "info", folders[0], "--json")).stdout)
+        self.assertEqual(info["router_layers"],
+                         list(range(info["layers"] // 2, info["layers"])))
+
+    def test_refusals_leave_nothing(self):
+        qwen, out = self.qwen(), self.folder / "out"
+        self.check_error(run("model", "convert", qwen, out, "--router-layers", 99), 2, "99")
+        self.check_error(run("model", "convert", self.model, out), 4, "config.json",
+                         "Memory Sparse Attention")
+        self.check_error(run("model", "convert", self.folder / "no", out), 3, "no", "is not there")
+        self.check_error(run("model", "convert", qwen, qwen), 2, "is there already")
+        (qwen / "model.safetensors").write_bytes(b"short")
+        self.check_error(run("model", "convert", qwen, out), 4, "model.safetensors")
+        (qwen / "tokenizer.json").unlink()
+        self.check_error(run("model", "convert", qwen, out), 4, "model.safetensors")
+        self.assertEqual([p.name for p in self.folder.iterdir()], ["qwen"])
+
+
 class Tokens(Folder):
 
     def test_known_ids(self):
