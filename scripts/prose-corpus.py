@@ -122,7 +122,8 @@ def html_passages(package, folder):
         page.close()
         name = file.relative_to(folder).as_posix()
         for number, (headings, text) in enumerate(pack(page.paragraphs)):
-            title = ": ".join(headings[-2:]) or file.stem
+            # The page's own heading and the nearest one.
+            title = ": ".join(dict.fromkeys(page.paragraphs[0][0][:1] + headings[-1:])) or file.stem
             yield {"id": f"{package}/{name}#{number}", "title": title, "text": text, "source": f"{package}/{name}"}
 
 

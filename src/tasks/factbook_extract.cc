@@ -119,8 +119,8 @@ bool fits(Shape shape, std::string_view value) {
       return is_digit(first) || (sign && value.find_first_of("0123456789") != kNone);
     }
     case Shape::name: {
-      if (value.find_first_of("()[]:") != kNone || value == "NA" || value == "None" ||
-          value == "Ambassador")
+      if (value.find_first_of("()[]:") != kNone || value.find(" in ") != kNone || value == "NA" ||
+          value == "None" || value == "Ambassador")
         return false;
       return (is_upper(first) || is_digit(first)) && word_count(value) <= kMaxTextWords;
     }

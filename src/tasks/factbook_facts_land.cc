@@ -110,7 +110,7 @@ std::vector<Fact> land_facts() {
        {"~What is the lowest place in {c}?", "Where is the ground lowest in {c}?",
         "Which spot in {c} lies deepest?", "Where does {c} reach down furthest?",
         "~the lowest spot of {c}", "the deepest-lying place in {c}", "{c}'s lowest point",
-        "Where would I stand lowest in {c}?", "the bottom of {c}, in altitude"}},
+        "Where would I stand lowest in {c}?", "the bottom of {c}"}},
       {"mean elevation",
        "Elevation",
        after,

@@ -52,6 +52,8 @@ struct Settings {
 
 // Of renamed passages, those whose dates and rare names change as well.
 constexpr double kDeepShare = 0.7;
+// Of all passages, those of further files where there are some.
+constexpr double kFurtherShare = 0.4;
 // Kinds of questions where hops are mixed, of a hundred; the rest asks for facts.
 constexpr uint64_t kGapShare = 25, kTitleShare = 18;
 constexpr size_t kMinSentenceWords = 7, kMaxSentenceWords = 36, kMaxGapWords = 5;
@@ -117,9 +119,10 @@ class ProseTask final : public Task {
     }
     const std::vector<Passage>& all = passages_->all();
     for (uint32_t i = 0; i < all.size(); ++i) {
-      if (!all[i].test) bases_.push_back(i);
+      if (!all[i].test && all[i].shipped) bases_.push_back(i);
       if (all[i].test != (split_ == Split::test)) continue;
-      asked_.push_back(i);
+      (all[i].shipped ? asked_ : further_).push_back(i);
+      if (!all[i].shipped) continue;
       for (const PassageFact& fact : find_facts(all[i].document.text)) {
         if (phrases_of(fact.relation).descriptions.empty()) continue;
         const std::optional<uint32_t> to = passages_->find(fact.value);
@@ -148,9 +151,10 @@ class ProseTask final : public Task {
   std::vector<Wordings> wordings_;                           // per relation
   std::vector<std::vector<std::string_view>> descriptions_;  // per relation
   std::vector<std::string_view> gap_phrases_, title_phrases_, about_phrases_;
-  std::vector<uint32_t> bases_;  // passages that distractors are made of
-  std::vector<uint32_t> asked_;  // passages of this split
-  std::vector<Link> links_;      // both ends in this split
+  std::vector<uint32_t> bases_;    // passages that distractors are made of
+  std::vector<uint32_t> asked_;    // passages of this split, those of the collection
+  std::vector<uint32_t> further_;  // passages of further files
+  std::vector<Link> links_;        // both ends in this split
 };
 
 class ProseTask::Builder {
@@ -224,7 +228,7 @@ class ProseTask::Builder {
     // Several of a kind: films beside films, princes beside princes.
     const size_t wanted = task_.settings_.documents - task_.settings_.documents / 8;
     for (size_t attempt = 0; sample_.documents.size() < wanted && attempt < 40; ++attempt) {
-      const uint32_t anchor = task_.asked_[draw_.below(task_.asked_.size())];
+      const uint32_t anchor = some_passage();
       add(anchor, true);
       const std::vector<uint32_t>& alike = task_.passages_->alike(anchor);
       for (size_t i = 0; i < 4 && sample_.documents.size() < wanted; ++i) {
@@ -245,8 +249,13 @@ class ProseTask::Builder {
         entries_.push_back({entries_[of].passage, std::move(twin->name), true});
       }
     }
-    for (size_t attempt = 0; !is_full() && attempt < 100; ++attempt)
-      add(task_.asked_[draw_.below(task_.asked_.size())], true);
+    for (size_t attempt = 0; !is_full() && attempt < 100; ++attempt) add(some_passage(), true);
+  }
+
+  uint32_t some_passage() {
+    const bool further = !task_.further_.empty() && draw_.chance(kFurtherShare);
+    const std::vector<uint32_t>& from = further ? task_.further_ : task_.asked_;
+    return from[draw_.below(from.size())];
   }
 
   // The part of a document that is sure to be encoded as one passage.
@@ -266,10 +275,22 @@ class ProseTask::Builder {
     return entries_[at].name;
   }
 
-  void add_question(SampleQuestion question) {
+  // `key` is the same for other wordings of the same question.
+  void add_question(SampleQuestion question, const std::string& key) {
     // Whoever knows the question must not know the answer.
     if (question.question.find(question.answer) != kNone) return;
-    if (asked_.insert(question.question).second) sample_.questions.push_back(std::move(question));
+    if (asked_.insert(key).second) sample_.questions.push_back(std::move(question));
+  }
+
+  // "Who directed Who's Your Brother??" has one mark too many, "whose film is the film" a word.
+  static void finish(std::string& question) {
+    put(question, "??", "?");
+    if (question.ends_with("..")) question.pop_back();
+    for (const std::string_view twice :
+         {"film is the film ", "record is the album ", "text is the song "})
+      if (const size_t at = question.find(twice); at != kNone)
+        question.erase(at + twice.find(" is ") + 4, twice.size() - twice.find(" is ") - 4);
+    capitalize(question);
   }
 
   void ask_fact(uint32_t at) {
@@ -281,11 +302,12 @@ class ProseTask::Builder {
     question.question = task_.wordings_[index_of(fact.relation)].pick(false, draw_.bits());
     put(question.question, "{c}",
         fact.relation == Relation::description ? entries_[at].name : subject(at));
-    capitalize(question.question);
+    finish(question.question);
     question.steps = {{at}};
     question.answer = fact.value;
     question.kind = "fact";
-    add_question(std::move(question));
+    add_question(std::move(question),
+                 fmt::format("fact {} {}", at, static_cast<int>(fact.relation)));
   }
 
   void ask_two_hops(const Link& link) {
@@ -310,11 +332,12 @@ class ProseTask::Builder {
     SampleQuestion question;
     question.question = wordings.pick(true, draw_.bits());
     put(question.question, "{c}", described);
-    capitalize(question.question);
+    finish(question.question);
     question.steps = {{from}, {to}};
     question.answer = fact.value;
     question.kind = "two-hop";
-    add_question(std::move(question));
+    add_question(std::move(question),
+                 fmt::format("two-hop {} {} {}", from, to, static_cast<int>(fact.relation)));
   }
 
   uint32_t entry_of(uint32_t passage) const {
@@ -331,8 +354,14 @@ class ProseTask::Builder {
         ++i;
         continue;
       }
-      const bool hyphened = (end < sentence.size() && sentence[end] == '-') ||
-                            (i > 0 && sentence[i - 1] == '-') || (i > 1 && sentence[i - 2] == '-');
+      const auto is_joint = [&](size_t at) {
+        return at < sentence.size() && std::string_view("-_=/.").find(sentence[at]) != kNone &&
+               at + 1 < sentence.size() && sentence[at + 1] != ' ';
+      };
+      // No part of "Saxe- Meiningen", "PyArg_Parse" or "pathlib.Path".
+      const bool hyphened = is_joint(end) || (i > 0 && is_joint(i - 1)) ||
+                            (end < sentence.size() && sentence[end] == '-') ||
+                            (i > 1 && sentence[i - 2] == '-');
       if (hyphened) {
         i = end;
         continue;
@@ -341,7 +370,7 @@ class ProseTask::Builder {
         // Not "12th", and no day of a month.
         const bool alone = end == sentence.size() || letter_at(sentence, end) == 0;
         if (alone && end - i > 2) found.push_back(sentence.substr(i, end - i));
-      } else if (i > 0 && is_capitalized(sentence.substr(i, end - i))) {
+      } else if (continues_sentence(sentence, i) && is_capitalized(sentence.substr(i, end - i))) {
         for (size_t next = end; next + 1 < sentence.size() && sentence[next] == ' ' &&
                                 letter_at(sentence, next + 1) > 0;) {
           const size_t next_end = word_end(sentence, next + 1);
@@ -349,6 +378,10 @@ class ProseTask::Builder {
           end = next = next_end;
         }
         const std::string_view run = sentence.substr(i, end - i);
+        if (is_joint(end)) {
+          i = end;
+          continue;
+        }
         if (run.size() > 2 && !is_pronoun(sentence.substr(i, word_end(sentence, i) - i)) &&
             !factbook::is_month(run) && word_count(run) <= kMaxGapWords &&
             name.find(run) == kNone && run.find(name) == kNone)
@@ -357,6 +390,13 @@ class ProseTask::Builder {
       i = end;
     }
     return found;
+  }
+
+  // Whether the word at `i` follows others, so that a capital letter makes it a name.
+  static bool continues_sentence(std::string_view sentence, size_t i) {
+    const size_t before = i == 0 ? kNone : sentence.find_last_not_of(" \"'", i - 1);
+    return before != kNone && (sentence[before] == ',' || is_digit(sentence[before]) ||
+                               (static_cast<unsigned char>(sentence[before]) | 0x20) >= 'a');
   }
 
   static bool is_pronoun(std::string_view word) {
@@ -397,7 +437,7 @@ class ProseTask::Builder {
     question.steps = {{at}};
     question.answer = gap;
     question.kind = "gap";
-    add_question(std::move(question));
+    add_question(std::move(question), fmt::format("gap {} {}", at, open));
   }
 
   // Names and numbers in a sentence that point to its passage.
@@ -449,7 +489,7 @@ class ProseTask::Builder {
     if (sample_.documents[at].title != question.answer)
       question.accepted.push_back(sample_.documents[at].title);
     question.kind = "title";
-    add_question(std::move(question));
+    add_question(std::move(question), fmt::format("title {} {}", at, sentence));
   }
 
   void shuffle_documents() {

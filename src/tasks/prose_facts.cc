@@ -379,6 +379,7 @@ class Finder {
         const bool several = name.find(' ') != kNone;
         if (!several && (marker.relation == Relation::cast || marker.relation == Relation::member))
           return;
+        if (marker.value == Value::place && name.starts_with("House of")) return;
         if (!stands_alone(name, rest.substr(name.size()))) return;
         if (name.size() > 2) add(marker.relation, name);
         return;
