@@ -21,37 +21,41 @@
 namespace msa {
 namespace {
 
-constexpr size_t kMostNumberDigits = 9;  // fits 32 bits
+constexpr double kMostNumberDigits = 9;       // fits 32 bits
+constexpr double kMostTokens = 1 << 26;       // of a batch; keeps its offsets in 32 bits
+constexpr double kFewestDocumentTokens = 32;  // the longest number twice, and some text
+constexpr double kMostWeight = 1e6;
 // Sequences that are repeated have at least so many tokens.
 constexpr size_t kFewestRepeated = 8;
 // Of the sources that a batcher reads, which may have its seed: keeps the random numbers apart.
 constexpr uint64_t kSeedOfBatches = 0x6261746368657321;
 
 Result<void> check(const BatchOptions& options) {
-  const auto bad = [](std::string what) { return Error{Code::invalid_argument, std::move(what)}; };
-  if (options.documents == 0) return bad("batch.documents: 0; at least 1 is needed");
-  if (options.tokens < 64 || options.tokens > (size_t{1} << 26))
-    return bad(fmt::format("batch.tokens: {} is not between 64 and 67108864", options.tokens));
-  if (options.max_document_tokens < 16)
-    return bad(
-        fmt::format("batch.max_document_tokens: {} is below 16", options.max_document_tokens));
-  if (options.max_number_digits < 1 || options.max_number_digits > kMostNumberDigits)
-    return bad(fmt::format("batch.max_number_digits: {} is not between 1 and {}",
-                           options.max_number_digits, kMostNumberDigits));
-  for (const auto& [name, weight] : {std::pair{"number_weight", options.number_weight},
-                                     std::pair{"answer_weight", options.answer_weight},
-                                     std::pair{"text_weight", options.text_weight},
-                                     std::pair{"document_weight", options.document_weight}})
-    if (!(weight >= 0 && weight <= 1e6f))
-      return bad(fmt::format("batch.{}: {} is not between 0 and 1000000", name, weight));
-  if (!(options.repeat_share >= 0 && options.repeat_share < 1))
-    return bad(
-        fmt::format("batch.repeat_share: {} is not at least 0 and below 1", options.repeat_share));
-  if (options.repeat_tokens < kFewestRepeated || options.repeat_tokens > options.tokens / 4)
-    return bad(
-        fmt::format("batch.repeat_tokens: {} is not between {} and a quarter of the {} "
-                    "tokens of a batch",
-                    options.repeat_tokens, kFewestRepeated, options.tokens));
+  if (options.documents == 0)
+    return Error{Code::invalid_argument, "batch.documents: is 0; choose at least 1"};
+  struct Range {
+    std::string_view name;
+    double value, least, most;
+  };
+  const Range ranges[] = {
+      {"tokens", static_cast<double>(options.tokens), 64, kMostTokens},
+      {"max_document_tokens", static_cast<double>(options.max_document_tokens),
+       kFewestDocumentTokens, kMostTokens},
+      {"max_number_digits", static_cast<double>(options.max_number_digits), 1, kMostNumberDigits},
+      {"number_weight", options.number_weight, 0, kMostWeight},
+      {"answer_weight", options.answer_weight, 0, kMostWeight},
+      {"text_weight", options.text_weight, 0, kMostWeight},
+      {"document_weight", options.document_weight, 0, kMostWeight},
+      {"repeat_share", options.repeat_share, 0, 0.99},
+      {"repeat_tokens", static_cast<double>(options.repeat_tokens), kFewestRepeated,
+       // two halves of one sequence must leave room for others
+       std::max<double>(kFewestRepeated, static_cast<double>(options.tokens / 4))},
+  };
+  for (const Range& range : ranges)
+    if (!(range.value >= range.least && range.value <= range.most))  // NaN too
+      return Error{Code::invalid_argument,
+                   fmt::format("batch.{}: {} is out of range; choose a number from {} to {}",
+                               range.name, range.value, range.least, range.most)};
   return {};
 }
 
@@ -344,6 +348,11 @@ class StreamBatcher final : public Batcher {
                                  keys[i])};
       values[i] = json[keys[i]].get<uint64_t>();
     }
+    if (values[0] > kMostSamples)
+      return Error{Code::corrupt, fmt::format("batcher state: position {} is more samples than any "
+                                              "training sees; the state was not written by this "
+                                              "program",
+                                              values[0])};
     MSA_TRY(source_->skip_to(values[0]));
     waiting_.reset();
     steps_ = values[1];
@@ -355,6 +364,7 @@ class StreamBatcher final : public Batcher {
 
  private:
   static constexpr size_t kMostSkippedInARow = 1000;
+  static constexpr uint64_t kMostSamples = 10'000'000'000;
 
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<SampleSource> source_;
