@@ -369,7 +369,7 @@ class ProseTask::Builder {
       if (is_digit(sentence[i])) {
         // Not "12th", and no day of a month.
         const bool alone = end == sentence.size() || letter_at(sentence, end) == 0;
-        if (alone && end - i > 2) found.push_back(sentence.substr(i, end - i));
+        if (alone && i > 1 && end - i > 2) found.push_back(sentence.substr(i, end - i));
       } else if (continues_sentence(sentence, i) && is_capitalized(sentence.substr(i, end - i))) {
         for (size_t next = end; next + 1 < sentence.size() && sentence[next] == ' ' &&
                                 letter_at(sentence, next + 1) > 0;) {

@@ -463,9 +463,9 @@ std::string_view subject_kind(std::string_view text) {
 }
 
 std::vector<std::string_view> sentences(std::string_view text) {
-  constexpr std::array<std::string_view, 22> kShort = {
-      "St", "Dr", "Mr", "Mrs", "Ms",   "Jr",  "Sr",  "Lt",   "Col", "Gen",    "Sgt",
-      "No", "vs", "Mt", "ca",  "Capt", "Rev", "Hon", "Prof", "Inc", "approx", "Fr"};
+  constexpr std::array<std::string_view, 23> kShort = {
+      "St", "Dr", "Mr", "Mrs",  "Ms",  "Jr",  "Sr",   "Lt",  "Col",    "Gen", "Sgt", "No",
+      "vs", "Mt", "ca", "Capt", "Rev", "Hon", "Prof", "Inc", "approx", "Fr",  "fl"};
   std::vector<std::string_view> found;
   size_t begin = 0;
   const auto add = [&](size_t end) {
