@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "train/model/recompute.h"
+#include "train/model/taps.h"
 
 namespace msa::train {
 namespace {
@@ -25,12 +26,17 @@ class Forward : public std::enable_shared_from_this<Forward> {
         plan_(*kept_plan_),
         config_(config),
         options_(options),
+        query_width_(static_cast<int64_t>(config.query_width())),
+        kv_width_(static_cast<int64_t>(config.kv_width())),
         positions_(on_device(plan_.positions, torch::kInt32, device)) {
     std::vector<int64_t> routing(plan_.routing_rows.begin(), plan_.routing_rows.end());
     routing_rows_ = on_device(routing, torch::kInt64, device);
     // Above the last router layer nobody asks for the documents any more.
     if (!plan_.routed.empty() && !config.msa.router_layers.empty())
       last_router_ = static_cast<size_t>(config.msa.router_layers.back());
+    std::vector<int32_t> runs = plan_.chunk_rows;
+    for (int32_t& row : runs) row += static_cast<int32_t>(plan_.context);
+    pooling_ = make_pooling(std::move(runs), device);
   }
 
   ForwardOutput run(const StepWeights& weights) {
@@ -77,58 +83,11 @@ class Forward : public std::enable_shared_from_this<Forward> {
   // One layer. `fixed`: documents chosen before, when the layer is computed a second time.
   LayerOutput layer(size_t i, const Tensor& hidden, const Tensor& delta, const LayerWeights& w,
                     const Selection* fixed) const {
-    const auto query_width = static_cast<int64_t>(config_.query_width());
-    const auto kv_width = static_cast<int64_t>(config_.kv_width());
     const NormOutput in = add_rms_norm(hidden, delta, w.input_norm, config_.rms_norm_eps,
                                        options_.compute, options_.ops);
-    const bool documents = hidden.size(0) > plan_.context, keep = keeps_documents(i);
     LayerOutput out;
-    Tensor residual = in.hidden;
-    Tensor x = in.normed;  // of the rows that go on
-    Tensor document_x;     // of those of the documents that do not
-    if (documents && !keep) {
-      const std::vector<Tensor> parts =
-          x.split_with_sizes({plan_.context, x.size(0) - plan_.context}, 0);
-      x = parts[0];
-      document_x = parts[1];
-      residual = residual.slice(0, 0, plan_.context);
-    }
-    const std::vector<Tensor> qkv =
-        torch::linear(x, w.qkv).split_with_sizes({query_width, kv_width, kv_width}, 1);
-    const Tensor q = rotated(qkv[0], w.q_norm, 0), k = rotated(qkv[1], w.k_norm, 0);
-    const Tensor v = heads(qkv[2]);
-
-    SegmentKv extra;
-    if (plan_.prefix > 0) {
-      extra.prefix_k = k.slice(0, 0, plan_.prefix);
-      extra.prefix_v = v.slice(0, 0, plan_.prefix);
-    }
-    std::vector<std::vector<int32_t>> chosen;
-    if (documents && !plan_.routed.empty() && config_.msa.is_router_layer(i)) {
-      // The documents' keys and values: rows of k and v, or computed alone.
-      Tensor document_k = k, document_v = v;
-      int64_t first = plan_.context;
-      if (!keep) {
-        const std::vector<Tensor> kv = torch::linear(document_x, w.qkv.slice(0, query_width))
-                                           .split_with_sizes({kv_width, kv_width}, 1);
-        document_k = rotated(kv[0], w.k_norm, plan_.context);
-        document_v = heads(kv[1]);
-        first = 0;
-      }
-      const Tensor pooled_k = pooled(document_k, first);
-      extra.chunk_k = pooled_k.to(options_.compute);
-      extra.chunk_v = pooled(document_v, first).to(options_.compute);
-      out.scores = scores(w, x, q, keep ? x : document_x, first, pooled_k);
-      if (fixed) {
-        chosen = fixed->chosen;
-      } else {
-        out.selection =
-            select_documents(out.scores, plan_, options_.top_k, options_.include_positives);
-        chosen = out.selection->chosen;
-      }
-    }
-    const Tensor attended =
-        segment_attention(q, k, v, extra, plan_.layout(documents && keep, chosen), options_.ops);
+    const Tensor attended = attention(i, in.normed, w, fixed, out);
+    const Tensor residual = in.hidden.slice(0, 0, attended.size(0));
     const NormOutput middle =
         add_rms_norm(residual, torch::linear(attended.flatten(1), w.o), w.post_norm,
                      config_.rms_norm_eps, options_.compute, options_.ops);
@@ -138,28 +97,67 @@ class Forward : public std::enable_shared_from_this<Forward> {
     return out;
   }
 
-  // Means over the documents' chunks. x [rows, heads, n]; the documents start at row `first`.
-  Tensor pooled(const Tensor& x, int64_t first) const {
-    std::vector<int32_t> runs = plan_.chunk_rows;
-    for (int32_t& row : runs) row += static_cast<int32_t>(first);
-    return pool_rows(x, runs, options_.ops);
-  }
-
-  // x [context and more, d]: input of the layer; document_x: where the documents' rows start at
-  // `first`.
-  Tensor scores(const LayerWeights& w, const Tensor& x, const Tensor& q, const Tensor& document_x,
-                int64_t first, const Tensor& pooled_k) const {
-    Tensor queries, keys;
-    if (w.router_q.defined()) {
-      queries =
-          heads(torch::linear(x.index_select(0, routing_rows_).to(torch::kFloat32), w.router_q));
-      // The mean of projections is the projection of the mean: so many times fewer products.
-      keys = heads(torch::linear(pooled(document_x.unsqueeze(1), first).squeeze(1), w.router_k));
-    } else {
-      queries = q.index_select(0, routing_rows_).to(torch::kFloat32);
-      keys = pooled_k;
+  // Attention of the rows that go on, [rows, H, D]. normed: of all rows that came. In router layers
+  // `out` gets the scores and, unless `fixed`, the selection.
+  Tensor attention(size_t i, const Tensor& normed, const LayerWeights& w, const Selection* fixed,
+                   LayerOutput& out) const {
+    const bool documents = normed.size(0) > plan_.context;
+    const bool keep = documents && keeps_documents(i);
+    const bool route = documents && config_.msa.is_router_layer(i) && !plan_.routed.empty();
+    Tensor x = normed, document_x;  // of the rows that go on; of the documents, where they do not
+    if (documents && !keep) {
+      const std::vector<Tensor> parts =
+          x.split_with_sizes({plan_.context, x.size(0) - plan_.context}, 0);
+      x = parts[0];
+      document_x = parts[1];
     }
-    return route_scores(queries, keys, plan_, config_.msa, options_.cosine, options_.ops);
+    // Of documents that go on, the means over chunks come from rows that are computed anyway.
+    const Pooling* pooling = route && keep ? &pooling_ : nullptr;
+    const bool decoupled = w.router_q.defined();
+    Taps router;  // the router's own view of the input
+    if (route && decoupled) {
+      router = tap(x.unsqueeze(1), 0, &routing_rows_, pooling, options_.ops);
+      x = router.all.squeeze(1);
+    }
+    const std::vector<Tensor> qkv =
+        torch::linear(x, w.qkv).split_with_sizes({query_width_, kv_width_, kv_width_}, 1);
+    Tensor q = rotated(qkv[0], w.q_norm, 0);
+    if (route && !decoupled) {
+      router = tap(q, 0, &routing_rows_, nullptr, options_.ops);
+      q = router.all;
+    }
+    Taps k = tap(rotated(qkv[1], w.k_norm, 0), plan_.prefix, nullptr, pooling, options_.ops);
+    Taps v = tap(heads(qkv[2]), plan_.prefix, nullptr, pooling, options_.ops);
+
+    SegmentKv extra;
+    extra.prefix_k = k.prefix;
+    extra.prefix_v = v.prefix;
+    std::vector<std::vector<int32_t>> chosen;
+    if (route) {
+      if (!keep) {
+        const std::vector<Tensor> kv = torch::linear(document_x, w.qkv.slice(0, query_width_))
+                                           .split_with_sizes({kv_width_, kv_width_}, 1);
+        k.pooled =
+            pool_rows(rotated(kv[0], w.k_norm, plan_.context), plan_.chunk_rows, options_.ops);
+        v.pooled = pool_rows(heads(kv[1]), plan_.chunk_rows, options_.ops);
+        if (decoupled)
+          router.pooled = pool_rows(document_x.unsqueeze(1), plan_.chunk_rows, options_.ops);
+      }
+      extra.chunk_k = k.pooled.to(options_.compute);
+      extra.chunk_v = v.pooled.to(options_.compute);
+      Tensor queries = router.picked.to(torch::kFloat32), keys = k.pooled;
+      if (decoupled) {
+        // The mean of projections is the projection of the mean: far fewer products.
+        queries = heads(torch::linear(queries.squeeze(1), w.router_q));
+        keys = heads(torch::linear(router.pooled.squeeze(1), w.router_k));
+      }
+      out.scores = route_scores(queries, keys, plan_, config_.msa, options_.cosine, options_.ops);
+      if (!fixed)
+        out.selection =
+            select_documents(out.scores, plan_, options_.top_k, options_.include_positives);
+      chosen = fixed ? fixed->chosen : out.selection->chosen;
+    }
+    return segment_attention(q, k.all, v.all, extra, plan_.layout(keep, chosen), options_.ops);
   }
 
   // The same, computed again in the backward pass, with the documents of the first time.
@@ -205,8 +203,10 @@ class Forward : public std::enable_shared_from_this<Forward> {
   const StepPlan& plan_;
   const ModelConfig config_;
   const StepOptions options_;
-  Tensor positions_;     // [rows] int32
-  Tensor routing_rows_;  // [M] int64
+  const int64_t query_width_, kv_width_;  // H * D, G * D
+  Tensor positions_;                      // [rows] int32
+  Tensor routing_rows_;                   // [M] int64
+  Pooling pooling_;                       // of the documents' chunks, among all rows
   std::optional<size_t> last_router_;
 };
 

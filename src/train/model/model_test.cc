@@ -309,6 +309,13 @@ TEST(Model, BatchesWithoutDocumentsLabelsOrPrefix) {
   EXPECT_EQ(without_labels->metrics.lm_loss, 0);
   EXPECT_GT(without_labels->metrics.aux_loss, 0);
   without_labels->loss.backward();
+
+  batch.relevant.clear();
+  batch.relevant_starts.assign(batch.queries() + 1, 0);
+  const auto asks_nothing = model->step(batch, exact());
+  ASSERT_TRUE(asks_nothing.ok());
+  EXPECT_EQ(asks_nothing->metrics.loss, 0);
+  asks_nothing->loss.backward();
 }
 
 TEST(Model, BadBatchesAndOptionsAreErrors) {
