@@ -22,10 +22,8 @@
 #include "tasks/factbook_records.h"
 #include "tasks/factbook_settings.h"
 
-namespace msa {
+namespace msa::factbook {
 namespace {
-
-using namespace factbook;
 
 struct Settings {
   size_t documents = 24, questions = 14, max_words = 110;
@@ -427,8 +425,12 @@ Result<Settings> read_settings(const TaskOptions& options) {
 
 }  // namespace
 
+}  // namespace msa::factbook
+
+namespace msa {
+
 TaskDescription describe_factbook_task() {
-  return {std::string(kName),
+  return {std::string(factbook::kName),
           "questions about records of the World Factbook, in words of every day; held-out "
           "countries in tests",
           {{"documents", "records per sample (24)"},
@@ -442,10 +444,10 @@ TaskDescription describe_factbook_task() {
 }
 
 Result<std::unique_ptr<Task>> make_factbook_task(const TaskOptions& options) {
-  MSA_ASSIGN(const Settings settings, read_settings(options));
+  MSA_ASSIGN(const factbook::Settings settings, factbook::read_settings(options));
   MSA_ASSIGN(std::shared_ptr<const factbook::Records> records,
              factbook::Records::load(options.data));
-  return std::make_unique<FactbookTask>(std::move(records), options, settings);
+  return std::make_unique<factbook::FactbookTask>(std::move(records), options, settings);
 }
 
 }  // namespace msa

@@ -330,8 +330,8 @@ std::string Inventor::replacement(const Piece& piece, std::string_view old, std:
       // Two-letter codes are few: one that a real country has would be confused with it.
       for (uint64_t i = 0;; ++i) {
         const uint64_t code = mix(bits, i);
-        const std::string letters = {static_cast<char>('a' + code % 26),
-                                     static_cast<char>('a' + (code >> 8) % 26)};
+        std::string letters = {static_cast<char>('a' + code % 26),
+                               static_cast<char>('a' + (code >> 8) % 26)};
         if (!known_words_.contains("." + letters) || i > 1000) return letters;
       }
     }

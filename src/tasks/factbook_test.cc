@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "samples/sample_source.h"
 #include "tasks/factbook_extract.h"
@@ -17,10 +19,9 @@
 #include "tasks/factbook_phrase.h"
 #include "tasks/factbook_records.h"
 
-namespace msa {
+namespace msa::factbook {
 namespace {
 
-using namespace factbook;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
@@ -34,10 +35,18 @@ TaskOptions options(Split split, std::map<std::string, std::string> settings = {
   return options;
 }
 
-std::unique_ptr<Task> make(Split split, std::map<std::string, std::string> settings = {}) {
-  auto task = make_factbook_task(options(split, std::move(settings)));
+std::unique_ptr<Task> make_new(const TaskOptions& options) {
+  auto task = make_factbook_task(options);
   if (!task) throw std::runtime_error(task.error().message);
   return std::move(task).value();
+}
+
+// Made once for all tests: reading the data takes a while.
+const Task* make(Split split, const std::map<std::string, std::string>& settings = {}) {
+  static std::map<std::pair<Split, std::map<std::string, std::string>>, std::unique_ptr<Task>> all;
+  std::unique_ptr<Task>& task = all[{split, settings}];
+  if (!task) task = make_new(options(split, settings));
+  return task.get();
 }
 
 const Records& records() {
@@ -236,7 +245,7 @@ TEST(FactbookNames, StandInQuestionsAsPeopleSayThem) {
 }
 
 TEST(Factbook, SamplesDependOnOptionsAndIndexOnly) {
-  const auto one = make(Split::train), two = make(Split::train);
+  const auto one = make_new(options(Split::train)), two = make_new(options(Split::train));
   (void)two->sample(77);
   for (const uint64_t index : {0ull, 1ull, 5ull, 1ull << 40}) {
     EXPECT_EQ(write_sample(one->sample(index)), write_sample(two->sample(index)));
@@ -249,7 +258,7 @@ TEST(Factbook, SamplesDependOnOptionsAndIndexOnly) {
 }
 
 TEST(Factbook, TrainingKnowsNothingOfHeldOutCountries) {
-  const auto task = make(Split::train);
+  const Task* const task = make(Split::train);
   const NameFinder held_out(/*test=*/true);
   std::unordered_set<std::string> held_out_ids;
   for (const Country& country : records().countries())
@@ -301,7 +310,7 @@ std::unordered_set<std::string> wordings(Split split, const std::vector<std::str
 
 TEST(Factbook, PhrasingsOfTheSplitsAreDisjoint) {
   for (const Split split : {Split::train, Split::test}) {
-    const auto task = make(split, {{"hops", "1"}});
+    const Task* const task = make(split, {{"hops", "1"}});
     const Split other = split == Split::train ? Split::test : Split::train;
     size_t own = 0;
     for (uint64_t i = 0; i < 20; ++i) {
@@ -385,7 +394,7 @@ TEST(Factbook, AnswersStandInTheDocumentsOfTheLastStep) {
 }
 
 TEST(Factbook, TestsAskAboutHeldOutCountriesOutOfTheCollection) {
-  const auto task = make(Split::test);
+  const Task* const task = make(Split::test);
   std::unordered_map<std::string, const SampleDocument*> by_id;
   for (const SampleDocument& document : task->collection()) by_id[document.id] = &document;
   EXPECT_EQ(task->collection().size(), 32687u);
@@ -405,7 +414,7 @@ TEST(Factbook, TestsAskAboutHeldOutCountriesOutOfTheCollection) {
 }
 
 TEST(Factbook, BridgesBelongToOneCountryOfTheWholeCollection) {
-  const auto task = make(Split::test, {{"hops", "2"}});
+  const Task* const task = make(Split::test, {{"hops", "2"}});
   size_t checked = 0;
   for (uint64_t i = 0; i < 60; ++i) {
     const Sample sample = task->sample(i);
@@ -432,7 +441,7 @@ TEST(Factbook, BridgesBelongToOneCountryOfTheWholeCollection) {
 
 TEST(Factbook, InventedRecordsAreNobodys) {
   for (const Split split : {Split::train, Split::test}) {
-    const auto task = make(split);
+    const Task* const task = make(split);
     std::unordered_set<std::string> titles;
     for (const SampleDocument& document : task->collection()) titles.insert(document.title);
     const NameFinder held_out(/*test=*/true);
@@ -451,7 +460,7 @@ TEST(Factbook, InventedRecordsAreNobodys) {
 }
 
 TEST(Factbook, InventedNamesOfTheSplitsAreDifferent) {
-  const auto train = make(Split::train), test = make(Split::test);
+  const Task *const train = make(Split::train), *const test = make(Split::test);
   std::set<std::string> names;
   for (uint64_t i = 0; i < 300; ++i) names.insert(country_of(train->distractor(i * 64)));
   for (uint64_t i = 0; i < 300; ++i)
@@ -460,12 +469,12 @@ TEST(Factbook, InventedNamesOfTheSplitsAreDifferent) {
 }
 
 TEST(Factbook, SettingsShapeTheSamples) {
-  const auto task = make(Split::train, {{"documents", "8"},
-                                        {"questions", "5"},
-                                        {"hops", "1"},
-                                        {"invented", "0"},
-                                        {"renamed", "0"},
-                                        {"max_words", "20"}});
+  const Task* const task = make(Split::train, {{"documents", "8"},
+                                               {"questions", "5"},
+                                               {"hops", "1"},
+                                               {"invented", "0"},
+                                               {"renamed", "0"},
+                                               {"max_words", "20"}});
   for (uint64_t i = 0; i < 100; ++i) {
     const Sample sample = task->sample(i);
     EXPECT_LE(sample.documents.size(), 8u);
@@ -502,7 +511,7 @@ TEST(Factbook, WrongSettingsAndFilesAreErrors) {
 }
 
 TEST(Factbook, MakesThousandsOfDocumentsPerSecond) {
-  const auto task = make(Split::train);
+  const Task* const task = make(Split::train);
   const auto start = std::chrono::steady_clock::now();
   size_t documents = 0;
   for (uint64_t i = 0; i < 200; ++i) documents += task->sample(i).documents.size();
@@ -511,4 +520,4 @@ TEST(Factbook, MakesThousandsOfDocumentsPerSecond) {
 }
 
 }  // namespace
-}  // namespace msa
+}  // namespace msa::factbook

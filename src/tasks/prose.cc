@@ -24,10 +24,8 @@
 #include "tasks/prose_facts.h"
 #include "tasks/prose_passages.h"
 
-namespace msa {
+namespace msa::prose {
 namespace {
-
-using namespace prose;
 using factbook::capitalize;
 using factbook::first_words;
 using factbook::Hops;
@@ -565,9 +563,13 @@ Result<Settings> read_settings(const TaskOptions& options) {
 
 }  // namespace
 
+}  // namespace msa::prose
+
+namespace msa {
+
 TaskDescription describe_prose_task() {
   return {
-      std::string(kName),
+      std::string(prose::kName),
       "questions about passages of Wikipedia: facts, gaps, titles; held-out passages in tests",
       {{"documents", "passages per sample (24)"},
        {"questions", "questions per sample, fewer if its passages do not give so many (14)"},
@@ -580,10 +582,10 @@ TaskDescription describe_prose_task() {
 }
 
 Result<std::unique_ptr<Task>> make_prose_task(const TaskOptions& options) {
-  MSA_ASSIGN(const Settings settings, read_settings(options));
+  MSA_ASSIGN(const prose::Settings settings, prose::read_settings(options));
   MSA_ASSIGN(std::shared_ptr<const prose::Passages> passages,
              prose::Passages::load(options.data, settings.files));
-  return std::make_unique<ProseTask>(std::move(passages), options, settings);
+  return std::make_unique<prose::ProseTask>(std::move(passages), options, settings);
 }
 
 }  // namespace msa

@@ -11,7 +11,6 @@
 namespace msa::prose {
 namespace {
 
-using factbook::is_ascii_upper;
 using factbook::is_capitalized;
 using factbook::is_digit;
 using factbook::is_lower;
@@ -188,8 +187,7 @@ class Finder {
     if (length == 0) return false;
     const std::string_view date = inside.substr(at, length);
     at += length;
-    const size_t dash =
-        std::min({inside.find("–", at), inside.find("- ", at), inside.find("-", at)});
+    const size_t dash = std::min(inside.find("–", at), inside.find('-', at));
     if (born_only || dash != kNone) {
       add(Relation::born, date);
       place_after(inside.substr(0, dash == kNone ? inside.size() : dash), at, Relation::birthplace);

@@ -12,6 +12,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "base/test_folder.h"
 #include "samples/sample_source.h"
@@ -19,10 +20,9 @@
 #include "tasks/prose_facts.h"
 #include "tasks/prose_passages.h"
 
-namespace msa {
+namespace msa::prose {
 namespace {
 
-using namespace prose;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -36,10 +36,18 @@ TaskOptions options(Split split, std::map<std::string, std::string> settings = {
   return options;
 }
 
-std::unique_ptr<Task> make(Split split, std::map<std::string, std::string> settings = {}) {
-  auto task = make_prose_task(options(split, std::move(settings)));
+std::unique_ptr<Task> make_new(const TaskOptions& options) {
+  auto task = make_prose_task(options);
   if (!task) throw std::runtime_error(task.error().message);
   return std::move(task).value();
+}
+
+// Made once for all tests: reading the data takes a while.
+const Task* make(Split split, const std::map<std::string, std::string>& settings = {}) {
+  static std::map<std::pair<Split, std::map<std::string, std::string>>, std::unique_ptr<Task>> all;
+  std::unique_ptr<Task>& task = all[{split, settings}];
+  if (!task) task = make_new(options(split, settings));
+  return task.get();
 }
 
 std::shared_ptr<const Passages> passages() {
@@ -171,7 +179,7 @@ TEST(ProseFacts, EveryRelationHasPhrases) {
 }
 
 TEST(Prose, SamplesDependOnOptionsAndIndexOnly) {
-  const auto one = make(Split::train), two = make(Split::train);
+  const auto one = make_new(options(Split::train)), two = make_new(options(Split::train));
   (void)two->sample(9);
   for (const uint64_t index : {0ull, 3ull, 1ull << 40}) {
     EXPECT_EQ(write_sample(one->sample(index)), write_sample(two->sample(index)));
@@ -259,7 +267,7 @@ TEST(Prose, AnswersStandInTheDocumentsOfTheLastStep) {
 }
 
 TEST(Prose, CollectionIsAllPassages) {
-  const auto task = make(Split::test);
+  const Task* const task = make(Split::test);
   EXPECT_EQ(task->collection().size(), 6119u);
   size_t test = 0;
   for (const Passage& passage : passages()->all()) test += passage.test ? 1 : 0;
@@ -286,7 +294,7 @@ TEST(Prose, RenamingChangesTheNameThroughout) {
 
 TEST(Prose, DistractorsAreNobodys) {
   for (const Split split : {Split::train, Split::test}) {
-    const auto task = make(split);
+    const Task* const task = make(split);
     std::unordered_set<std::string> titles;
     for (const SampleDocument& document : task->collection()) titles.insert(document.title);
     std::set<std::string> ids;
@@ -311,8 +319,8 @@ TEST(Prose, FurtherFilesAreForTrainingOnly) {
           << R"( opens the Great Valve in the year 1987 for all the crew. It closes again when Captain Smith says so."})"
           << "\n";
   }
-  const auto train = make(Split::train, {{"files", file.string()}}),
-             test = make(Split::test, {{"files", file.string()}});
+  const Task* const train = make(Split::train, {{"files", file.string()}});
+  const Task* const test = make(Split::test, {{"files", file.string()}});
   EXPECT_EQ(train->collection().size(), 6119u);
   size_t of_file = 0;
   for (uint64_t i = 0; i < 50; ++i) {
@@ -355,7 +363,7 @@ TEST(Prose, WrongSettingsAndFilesAreErrors) {
 TEST(Prose, SettingsShapeTheSamples) {
   const auto one =
       make(Split::train, {{"hops", "1"}, {"documents", "8"}, {"questions", "4"}, {"rename", "0"}});
-  const auto two = make(Split::train, {{"hops", "2"}});
+  const Task* const two = make(Split::train, {{"hops", "2"}});
   size_t questions = 0;
   for (uint64_t i = 0; i < 50; ++i) {
     const Sample sample = one->sample(i);
@@ -371,7 +379,7 @@ TEST(Prose, SettingsShapeTheSamples) {
 }
 
 TEST(Prose, MakesThousandsOfDocumentsPerSecond) {
-  const auto task = make(Split::train);
+  const Task* const task = make(Split::train);
   const auto start = std::chrono::steady_clock::now();
   size_t documents = 0;
   for (uint64_t i = 0; i < 200; ++i) documents += task->sample(i).documents.size();
@@ -380,4 +388,4 @@ TEST(Prose, MakesThousandsOfDocumentsPerSecond) {
 }
 
 }  // namespace
-}  // namespace msa
+}  // namespace msa::prose
