@@ -32,16 +32,15 @@ class TokenLossFunction : public torch::autograd::Function<TokenLossFunction> {
       const Tensor part = x.slice(0, begin, end);
       const Tensor label = labels.slice(0, begin, end).unsqueeze(1);
       const Tensor weight = weights.slice(0, begin, end).unsqueeze(1);
-      Tensor logits = torch::mm(part, table.t()).to(torch::kFloat32);
-      correct.push_back(logits.argmax(1, /*keepdim=*/true).eq(label).squeeze(1));
-      const Tensor normaliser = logits.logsumexp(1, /*keepdim=*/true);
-      const Tensor loss = normaliser - logits.gather(1, label);
-      each.push_back(loss.squeeze(1));
-      total += (loss * weight).sum();
+      Tensor log_p = torch::log_softmax(torch::mm(part, table.t()), 1, torch::kFloat32);
+      const Tensor of_label = log_p.gather(1, label);
+      correct.push_back(of_label.eq(log_p.amax(1, /*keepdim=*/true)).squeeze(1));
+      each.push_back(-of_label.squeeze(1));
+      total -= (of_label * weight).sum();
       if (!train) continue;
       // d loss / d logits = softmax - one at the label, times the row's weight.
-      logits.sub_(normaliser).exp_().mul_(weight).scatter_add_(1, label, -weight);
-      const Tensor gradient = logits.to(x.scalar_type());
+      log_p.exp_().mul_(weight).scatter_add_(1, label, -weight);
+      const Tensor gradient = log_p.to(x.scalar_type());
       x_gradient.push_back(torch::mm(gradient, table));
       head_gradient += torch::mm(gradient.t(), part);
     }
