@@ -1,10 +1,19 @@
 #include "train/ops/ops.h"
 
 #include "train/ops/composed.h"
+#include "train/ops/fused.h"
 
 namespace msa::train {
 
 using torch::Tensor;
+
+namespace {
+
+bool use_fused(const Tensor& activations, OpsMode mode) {
+  return mode != OpsMode::composed && fused::supports(activations);
+}
+
+}  // namespace
 
 NormOutput add_rms_norm(const Tensor& hidden, const Tensor& delta, const Tensor& weight, double eps,
                         torch::Dtype out, OpsMode) {
@@ -25,7 +34,8 @@ Tensor pool_rows(const Tensor& x, const std::vector<int32_t>& runs, OpsMode) {
 }
 
 Tensor segment_attention(const Tensor& q, const Tensor& k, const Tensor& v, const SegmentKv& extra,
-                         const SegmentLayout& layout, OpsMode) {
+                         const SegmentLayout& layout, OpsMode mode) {
+  if (use_fused(q, mode)) return fused::segment_attention(q, k, v, extra, layout);
   return composed::segment_attention(q, k, v, extra, layout);
 }
 
