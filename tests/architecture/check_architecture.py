@@ -7,7 +7,7 @@ reports
   - a folder that includes a folder it must not know (ALLOWED below);
   - an outside library used where it has no business (LIBRARIES), or visible in a header that
     another folder reads;
-  - conditional compilation outside src/kernels: build options choose files, not branches;
+  - conditional compilation outside the kernel folders: build options choose files, not branches;
   - a file of more than 800 lines.
 
 Usage: check_architecture.py ROOT
@@ -42,6 +42,8 @@ ALLOWED = {
     "train": {"base", "text", "checkpoint", "samples", "train_kernels"},
     "trainer": {"base", "text", "checkpoint", "samples", "tasks", "train"},
 }
+# One source for several instruction sets needs conditions.
+KERNEL_FOLDERS = {"kernels", "train_kernels"}
 FREE_HEADERS = {"msa/result.h", "msa/document.h"}
 
 # Outside library -> pattern of its headers, folders that may include them. None: every folder.
@@ -62,7 +64,7 @@ LIBRARIES = {
     "libedit": (r"editline/|histedit\.h|readline/", {"cli"}),
     "OpenMP": (r"omp\.h", {"checkpoint", "kernels", "model", "engine", "train_kernels", "train"}),
     "libtorch": (r"torch/|ATen/|c10/", {"train", "trainer"}),
-    "intrinsics": (r"\w*intrin\.h|cpuid\.h|arm_\w+\.h", {"kernels"}),
+    "intrinsics": (r"\w*intrin\.h|cpuid\.h|arm_\w+\.h", KERNEL_FOLDERS),
 }
 TEST_LIBRARIES = re.compile(r"gtest/|gmock/|benchmark/")
 # Libraries whose names are common knowledge: headers of C++ and of POSIX.
@@ -185,9 +187,9 @@ def check_tree(root):
                        else check_outside(name, path, folder, included))
             if problem:
                 problems.append(f"{path}:{number}: {problem}")
-        if folder != "kernels":
-            problems += [f"{path}:{number}: conditional compilation outside src/kernels; let CMake "
-                         "choose the file" for number, line in enumerate(lines, 1)
+        if folder not in KERNEL_FOLDERS:
+            problems += [f"{path}:{number}: conditional compilation outside the kernel folders; let "
+                         "CMake choose the file" for number, line in enumerate(lines, 1)
                          if CONDITIONAL.match(line)
                          and not (is_test(path) and TEST_CONDITION.match(line))]
 
@@ -276,11 +278,11 @@ BAD_CHANGES = [
     ("a test library in a source", "src/base/hash.cc", "#include <gtest/gtest.h>\n",
      "outside a test or benchmark"),
     ("a feature switch", "src/model/encoder.h", "#ifdef MSA_CUDA\n#endif\n",
-     "conditional compilation outside src/kernels"),
+     "conditional compilation outside the kernel folders"),
     ("a system call that may be missing, outside a test", "src/base/hash.cc",
-     "#ifdef SYS_rename\n#endif\n", "conditional compilation outside src/kernels"),
+     "#ifdef SYS_rename\n#endif\n", "conditional compilation outside the kernel folders"),
     ("a feature switch in a test", "src/text/tokenizer_test.cc", "#if MSA_CUDA\n#endif\n",
-     "conditional compilation outside src/kernels"),
+     "conditional compilation outside the kernel folders"),
     ("a file that is too long", "src/base/hash.cc", "\n" * MAX_LINES, "lines, more than 800"),
     ("a CMake dependency", "src/kernels/CMakeLists.txt",
      "msa_module(kernels\n  DEPENDS base model # upward\n  LIBS x)\n",
