@@ -59,9 +59,10 @@ struct BatchOptions {
   // Documents get random numbers below 10^digits, digits uniform in [1, max_number_digits], all
   // different within a step (more digits where these run out).
   size_t max_number_digits = 7;
-  // Steps of a question become queries of their own; the query of the last step also has, after the
-  // texts of all its documents, `<End-of-Retrieve>`, the answer request and the answer.
-  // Weights of the labels of each kind.
+  // Weights of the labels of each kind. The steps of a question become queries of their own, with
+  // number labels; one more query, after the texts of all documents, has the answer labels:
+  // `<End-of-Retrieve>` and, behind the answer request, the answer. Text labels are on all other
+  // tokens.
   float number_weight = 1, answer_weight = 1, text_weight = 0;
   float document_weight = 0;  // language modelling of the documents themselves
   // Share of tokens given to sequences of random tokens that are repeated, labelled (kind text,

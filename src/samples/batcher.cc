@@ -293,13 +293,12 @@ class Step {
 class StreamBatcher final : public Batcher {
  public:
   StreamBatcher(std::shared_ptr<const Tokenizer> tokenizer, std::unique_ptr<SampleSource> source,
-                const BatchOptions& options, uint64_t seed)
+                const BatchOptions& options, std::vector<TokenId> ordinary, uint64_t seed)
       : tokenizer_(std::move(tokenizer)),
         source_(std::move(source)),
         options_(options),
-        seed_(seed ^ kSeedOfBatches) {
-    if (options_.repeat_share > 0) ordinary_ = ordinary_tokens(*tokenizer_);
-  }
+        ordinary_(std::move(ordinary)),
+        seed_(seed ^ kSeedOfBatches) {}
 
   Result<Batch> next() override {
     Step step(*tokenizer_, ordinary_, options_, Random(seed_, steps_));
@@ -381,7 +380,16 @@ Result<std::unique_ptr<Batcher>> Batcher::create(std::shared_ptr<const Tokenizer
                                                  const BatchOptions& options, uint64_t seed) {
   MSA_TRY(check(options));
   MSA_TRY(check_prompt_tokens(*tokenizer));
-  return std::make_unique<StreamBatcher>(std::move(tokenizer), std::move(source), options, seed);
+  std::vector<TokenId> ordinary;
+  if (options.repeat_share > 0) {
+    ordinary = ordinary_tokens(*tokenizer);
+    if (ordinary.empty())
+      return Error{Code::mismatch,
+                   "tokenizer: has special tokens only, nothing that could be repeated; set "
+                   "batch.repeat_share to 0"};
+  }
+  return std::make_unique<StreamBatcher>(std::move(tokenizer), std::move(source), options,
+                                         std::move(ordinary), seed);
 }
 
 }  // namespace msa
