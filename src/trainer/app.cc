@@ -55,7 +55,9 @@ ExitCode run_program(const std::vector<std::string>& arguments, Console& console
   app.require_subcommand(1);
   app.footer(kFooter);
   Command chosen;
-  for (auto* add : {add_run, add_golden, add_tasks, add_make, add_check}) add(app, chosen);
+  for (auto* add : {add_run, add_bench, add_plot, add_export, add_golden, add_tasks, add_make,
+                    add_check, add_tokenizer})
+    add(app, chosen);
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     app.parse(reversed);

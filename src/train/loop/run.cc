@@ -19,6 +19,7 @@
 #include "train/loop/optimizer.h"
 #include "train/loop/prefetch.h"
 #include "train/loop/schedule.h"
+#include "train/loop/snapshot.h"
 #include "train/loop/state.h"
 
 namespace msa::train {
@@ -123,24 +124,6 @@ class TrainingRun {
   fs::path log_path() const { return options_.out / "log.jsonl"; }
   const Phase& phase() const { return recipe_.phases[state_.phase]; }
 
-  // Weights, mean and square of every parameter, in host memory; `host` keeps what is not there
-  // already.
-  std::vector<StateTensor> state_tensors(std::vector<torch::Tensor>& host) const {
-    std::vector<StateTensor> tensors;
-    const auto add = [&](const std::string& name, const torch::Tensor& tensor) {
-      host.push_back(tensor.detach().to(torch::kCPU).contiguous());
-      tensors.push_back({name,
-                         {tensor.sizes().begin(), tensor.sizes().end()},
-                         {host.back().data_ptr<float>(), static_cast<size_t>(tensor.numel())}});
-    };
-    for (const Optimizer::Slot& slot : optimizer_.slots()) {
-      add(slot.name, slot.values);
-      add("mean." + slot.name, slot.mean);
-      add("square." + slot.name, slot.square);
-    }
-    return tensors;
-  }
-
   Result<void> find_start() {
     const std::optional<fs::path> newest = newest_state(state_folder());
     if (newest && !options_.resume)
@@ -156,15 +139,9 @@ class TrainingRun {
     }
     MSA_ASSIGN(RunState stored, read_state(*newest));
     MSA_TRY(check_belongs(*newest, stored));
-    std::vector<torch::Tensor> host;
-    const std::vector<StateTensor> tensors = state_tensors(host);
-    MSA_TRY(read_state_tensors(*newest, tensors));
-    const torch::NoGradGuard no_gradient;
-    size_t next = 0;
-    for (const Optimizer::Slot& slot : optimizer_.slots())
-      for (torch::Tensor tensor : {slot.values, slot.mean, slot.square})
-        tensor.detach().copy_(host[next++]);
-    stored.recipe = state_.recipe;
+    const Snapshot snapshot(optimizer_);
+    MSA_TRY(read_state_tensors(*newest, snapshot.tensors()));
+    snapshot.put_back(optimizer_);
     state_ = std::move(stored);
     optimizer_.set_updates(state_.updates);
     MSA_ASSIGN(LogFile log, LogFile::resume(log_path(), state_.step));
@@ -204,9 +181,7 @@ class TrainingRun {
                     recipe_.note.empty() ? "" : "; ", recipe_.note);
     // First what fails if the weights are not finite, so that no such checkpoint comes to be.
     MSA_TRY(model_.save(model_folder(), recipe_.tokenizer, recipe_.save, note));
-    std::vector<torch::Tensor> host;
-    const std::vector<StateTensor> tensors = state_tensors(host);
-    MSA_TRY(save_state(state_folder(), state_, tensors));
+    MSA_TRY(save_state(state_folder(), state_, Snapshot(optimizer_).tensors()));
     saved_ = Clock::now();
     saved_step_ = state_.step;
     return {};

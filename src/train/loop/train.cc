@@ -1,11 +1,11 @@
 #include "train/loop/train.h"
 
 #include <fmt/format.h>
-#include <omp.h>
 
+#include <optional>
 #include <utility>
 
-#include "base/runtime.h"
+#include "train/loop/device.h"
 #include "train/loop/run.h"
 
 namespace msa::train {
@@ -30,28 +30,6 @@ std::string difference(const ModelConfig& wanted, const ModelConfig& there) {
     return fmt::format("\"chunk_size\" {} where the recipe says {}", there.msa.chunk_size,
                        wanted.msa.chunk_size);
   return {};
-}
-
-Result<torch::Device> parse_device(const std::string& name) {
-  const auto unknown = [&] {
-    return Error{Code::invalid_argument,
-                 fmt::format("device '{}': is not known; use cpu, cuda or cuda:N", name)};
-  };
-  try {
-    const torch::Device device(name);
-    if (device.is_cpu()) return device;
-    if (!device.is_cuda()) return unknown();
-    if (!torch::cuda::is_available())
-      return Error{Code::unsupported,
-                   fmt::format("device '{}': this libtorch finds no GPU; use --device cpu", name)};
-    if (device.has_index() && static_cast<size_t>(device.index()) >= torch::cuda::device_count())
-      return Error{Code::not_found, fmt::format("device '{}': there are {} GPUs; choose one of "
-                                                "them",
-                                                name, torch::cuda::device_count())};
-    return device;
-  } catch (const c10::Error&) {
-    return unknown();
-  }
 }
 
 // The model that the recipe and the options ask for, and the fingerprint of its tokenizer.
@@ -91,9 +69,7 @@ Result<std::unique_ptr<Model>> make_model(const Recipe& recipe, const TrainOptio
 
 Result<TrainOutcome> train(const Recipe& recipe, const MakeBatcher& make_batcher,
                            const TrainOptions& options, TrainObserver& observer) {
-  const int threads = resolve_threads(options.threads);
-  at::set_num_threads(threads);
-  omp_set_num_threads(threads);
+  set_threads(options.threads);
   MSA_ASSIGN(const torch::Device device, parse_device(options.device));
   MSA_ASSIGN(const std::shared_ptr<const Tokenizer> tokenizer, Tokenizer::load(recipe.tokenizer));
   MSA_ASSIGN(const std::unique_ptr<Model> model, make_model(recipe, options, *tokenizer));
