@@ -340,7 +340,8 @@ void unit_backward(const AttentionInputs& in, ConstAnyMat grad_out, MatView<cons
     spread(space.grad_values, context, start, tokens, in, g, size, gradients.v, shared.v);
 }
 
-void sum(const float* rows, std::span<const size_t> at, float* HWY_RESTRICT total, AnyMat to) {
+void sum_of_rows(const float* rows, std::span<const size_t> at, float* HWY_RESTRICT total,
+                 AnyMat to) {
   const D16 d;
   const size_t n = to.cols;
   std::fill_n(total, n, 0.0f);
@@ -358,7 +359,7 @@ HWY_AFTER_NAMESPACE();
 namespace msa::train_kernels {
 HWY_EXPORT(unit);
 HWY_EXPORT(unit_backward);
-HWY_EXPORT(sum);
+HWY_EXPORT(sum_of_rows);
 
 namespace {
 
@@ -414,7 +415,7 @@ void attend_unit_backward(const AttentionInputs& inputs, ConstAnyMat grad_out,
 }
 
 void sum_rows(const float* rows, std::span<const size_t> at, float* sum, AnyMat to) {
-  HWY_DYNAMIC_DISPATCH(sum)(rows, at, sum, to);
+  HWY_DYNAMIC_DISPATCH(sum_of_rows)(rows, at, sum, to);
 }
 
 }  // namespace msa::train_kernels
