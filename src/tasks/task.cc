@@ -5,6 +5,7 @@
 #include <array>
 
 #include "tasks/factbook.h"
+#include "tasks/needle.h"
 #include "tasks/prose.h"
 
 namespace msa {
@@ -16,6 +17,7 @@ struct Maker {
 };
 constexpr std::array kMakers = {
     Maker{describe_factbook_task, make_factbook_task},
+    Maker{describe_needle_task, make_needle_task},
     Maker{describe_prose_task, make_prose_task},
 };
 
