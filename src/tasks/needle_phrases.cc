@@ -33,7 +33,7 @@ constexpr Phrase kPhrases[] = {
      "the {trade}|a {temper} {trade}|the old {trade}|a young {trade}|my {kin}|"
      "the {trade} next door|the {trade} across the road|a {trade} from {town}|"
      "a {temper} {trade} from {town}|the {temper} {trade}|a friend of my {kin}|"
-     "the {trade} upstairs|a {trade} I met {where}"},
+     "the {trade} upstairs|a {trade} I met {place}"},
     {"group",
      "the {trades}|most {trades}|a few {trades}|several {trades}|the {trades} of {town}|"
      "the older {trades}|two or three {trades}|the best {trades}|young {trades}|"
@@ -44,15 +44,26 @@ constexpr Phrase kPhrases[] = {
      "an island village|the old port|the market town|the lowlands|the river towns|"
      "the far side of the lake|a mining village|the border|the outskirts|the fens|"
      "a farming district|the mill town|the mountains"},
-    {"where",
+    {"in_town",
+     "on the coast|in the hills|in a small town|in the next valley|in the capital|"
+     "in a quiet suburb|in the north|on the island|in the old port|in the market town|"
+     "in the lowlands|along the river|on the far side of the lake|in a mining village|"
+     "near the border|on the outskirts|in the fens|in a farming district|in the mill town|"
+     "in the mountains"},
+    {"place",
      "in the kitchen|behind the chapel|by the river|in the back garden|at the station|"
-     "on the long table|under the stairs|near the harbour|in the reading room|"
-     "at the edge of the wood|in the workshop|on the windowsill|in a rented room|"
-     "beside the stove|at the corner shop|in the attic|on the upper deck|in the school hall|"
+     "near the harbour|in the reading room|at the edge of the wood|in the workshop|"
+     "in a rented room|at the corner shop|on the upper deck|in the school hall|"
      "at the far end of the yard|along the canal|in the waiting room|on the hillside|"
-     "outside the bakery|in a borrowed boat|under the railway bridge|in the town hall|"
-     "at the foot of the tower|in the orchard|across the square|in the cellar|"
-     "by the open window|on the way to the market|in the little museum|above the shop"},
+     "outside the bakery|under the railway bridge|in the town hall|at the foot of the tower|"
+     "in the orchard|across the square|on the way to the market|in the little museum|"
+     "above the shop|on the night train|beside the old mill|on the ferry|at the post office"},
+    {"spot",
+     "on the long table|under the stairs|on the windowsill|beside the stove|in the attic|"
+     "in the cellar|by the open window|behind the door|on the top shelf|in the hall|"
+     "in the corner of the workshop|next to the bed|on the landing|in the shed|"
+     "under the kitchen table|in the shop window|on the back step|at the end of the corridor|"
+     "in the spare room|against the garden wall"},
     {"when",
      "one evening|last autumn|early one morning|that winter|after supper|the next day|"
      "during the long summer|on a wet afternoon|the year after|at the end of the week|"
@@ -118,7 +129,7 @@ constexpr Phrase kPhrases[] = {
      "pressing flowers|dancing on Fridays|swimming in the sea|blowing glass|"
      "brewing tea properly|writing programs|fixing engines|cutting hedges|folding paper"},
     {"did_plural",
-     "met {where}|argued about {idea}|agreed on very little|stayed until midnight|"
+     "met {place}|argued about {idea}|agreed on very little|stayed until midnight|"
      "worked side by side|shared one lamp|sang old songs|told the same jokes|ate together|"
      "learned from each other|kept the door open|repaired the bridge themselves|"
      "voted against the plan|went home early|gave up their Sundays|started a choir|"
@@ -142,8 +153,8 @@ constexpr Phrase kPhrases[] = {
         "letter box|fishing rod|sledge|jug|tray|picture frame|doorbell|basket|overcoat|saw|"
         "workbench|atlas|camera|music stand|rowing boat|piano stool|coffee grinder|weather vane"},
     {"object",
-     "the {look} {thing}|a {look} {thing}|the {thing} {where}|my {kin}'s {thing}|"
-     "the {thing} from {town}|an old {thing}|the {look} {thing} {where}"},
+     "the {look} {thing}|a {look} {thing}|the {thing} {spot}|my {kin}'s {thing}|"
+     "the {thing} from {town}|an old {thing}|the {look} {thing} {spot}"},
     {"things",
      "books|letters|tools|maps|shoes|apples|candles|photographs|plates|seeds|ropes|stamps|"
      "bottles|nails|stones|coins|ribbons|feathers|jars|newspapers|clocks|keys|drawings|"
@@ -197,12 +208,11 @@ constexpr Phrase kPhrases[] = {
      "someone had to begin|the house felt empty|the instructions were missing|"
      "the bridge was closed|it seemed a pity not to|the letter never came|"
      "the weather was too fine to stay indoors|a friend was coming to stay"},
-    Phrase{
-        "how",
-        "slowly|quietly|without a word|with great care|in a hurry|by hand|with some reluctance|"
-        "as if nothing had happened|for no particular reason|with a smile|very badly at first|"
-        "better than anyone expected|in complete silence|at last|with both hands|"
-        "to everyone's surprise|without any help|in the usual way|with borrowed tools|patiently"},
+    Phrase{"how",
+           "slowly|quietly|without a word|with great care|in a hurry|by hand|with some reluctance|"
+           "as if nothing had happened|for no particular reason|with a smile|very badly at first|"
+           "better than anyone expected|in complete silence|at last|"
+           "to everyone's surprise|without any help|in the usual way|patiently"},
     {"think",
      "I believe|I suspect|it is clear to me|my {kin} used to say|most people would agree|"
      "I have come to think|it is an old saying|experience shows|I was told as a child|"
@@ -217,40 +227,40 @@ constexpr std::string_view kPatterns[] = {
     "{person} {did} {how}",
     "{person} {did} because {cause}",
     "{person} {did}, and then {person} {did}",
-    "{person} {could}, though nobody had taught it in {town}",
-    "{person} {could}, but {person} never {did} {when}",
+    "{person} could {do}, though nobody in the family had ever done so",
+    "{person} {could}, while {person} preferred {doing}",
     "{when}, {weather}, and {person} {did}",
     "before {weather}, {person} {did} and {did}",
-    "{think} that {lesson}",
+    "{think} that {lesson}, and {person} agreed",
     "{lesson}, or so {person} told me {when}",
     "{idea} is {verdict} than {idea}, and {lesson}",
     "{idea} is {verdict} than {idea} when it comes to {doing}",
-    "{doing} taught me that {lesson}",
+    "{span} of {doing} {in_town} taught me that {lesson}",
     "{doing} takes more {idea} than {doing}",
-    "those who enjoy {doing} seldom have time for {doing} {often}",
+    "those who enjoy {doing} {in_town} seldom have time for {doing} {often}",
     "it takes {span} to learn how to {do}, and {span} more to {do} well",
-    "I spent {span} {doing} {where}",
+    "I spent {span} {doing} {in_town} with {person}",
     "I spent {span} trying to {do}, and {person} only laughed",
     "{group} {did_plural}",
     "{group} {did_plural} and {did_plural}",
     "{when}, {group} {did_plural}, because {cause}",
-    "{group} know that {lesson}",
+    "{group} know that {lesson}, whatever {person} may say",
     "{group} would rather {do} than {do}",
     "if you ask {group}, {doing} is mostly a matter of {idea}",
-    "there is a kind of {idea} that comes only from {doing} {often}",
+    "{think} that there is a kind of {idea} that comes only from {doing} {often}",
     "there was {object}, and next to it lay {things} and {things}",
     "{object} belonged to {person}, who {did} {when}",
     "{person} had bought {object} {when}",
     "nobody wanted {object} until {person} {did}",
-    "{where}, {person} kept {object} and a box of {things}",
-    "a box of {things} stood {where} until {weather}",
+    "{spot}, {person} kept a {look} {thing} and a box of {things}",
+    "a box of {things} stood {spot} until {weather}, when {person} {did}",
     "{object} was worth less than {object}, but {person} loved it",
-    "we ate {food} {where} while {person} talked about {doing}",
-    "{person} made {food} with {food}, and we stayed until {weather}",
-    "{food} tastes best after {span} of {doing}",
+    "we ate {food} {place} while {person} talked about {doing}",
+    "{person} served {food} and {food}, and we stayed until {weather}",
+    "a meal of {food} tastes best after {span} of {doing} {in_town}",
     "a {creature} came to the window {when}, and {person} {did}",
-    "{when}, I saw a {creature} and a {creature} {where}",
-    "{person} pointed at the {creature} {where} and {did}",
+    "{when}, I saw a {creature} and a {creature} {place}",
+    "{person} pointed at the {creature} {place} and spoke of {idea}",
     "when {weather}, the {creature} was gone and {person} felt {feeling}",
     "I remember that {person} {did} {when}",
     "I do not remember why {person} {did}, only that {weather}",
@@ -262,53 +272,53 @@ constexpr std::string_view kPatterns[] = {
     "as soon as {weather}, {group} {did_plural}",
     "whenever {person} spoke of {idea}, {person} became {feeling}",
     "without {idea} it is hard to {do}, and without {idea} it is impossible",
-    "with enough {idea}, anyone can {do} {often}",
-    "some people {do} {often}, and others {do} only when they must",
+    "with enough {idea} and {span} of practice, anyone can {do} {often}",
+    "{in_town}, some people {do} {often}, and others {do} only when they must",
     "you can {do} for {span} and still not {do} as well as {person}",
-    "to {do} is one thing, and to {do} is quite another",
-    "the best time to {do} is {often}, when {idea} comes easily",
-    "the trouble with {doing} is that it leaves no room for {doing}",
+    "to {do} is one thing, to {do} {often} is quite another, and {lesson}",
+    "{think} that the best time to {do} is {often}, when {idea} comes easily",
+    "the trouble with {doing}, as {person} found out, is that it leaves no room for {doing}",
     "the first rule of {doing} is {idea}, and the second is {idea}",
     "the difference between {doing} and {doing} is largely one of {idea}",
     "the village remembers {person}, who {did} {how}",
     "the story goes that {person} {did} {when}, and {did}",
-    "the plan was to {do} {where}, but {cause}",
-    "the house {where} had {object} and smelled of {food}",
+    "the plan was to {do} {place}, but {cause}, so {person} {did}",
+    "the house {in_town} had a {look} {thing} {spot} and smelled of {food}",
     "the letter said that {person} {did} and felt {feeling}",
     "{person} felt {feeling}, although {cause}",
     "{person} felt {feeling} after {span} of {doing}",
     "{person} spoke about {idea} for {span}, and {group} listened",
     "{person} always said that {lesson}",
-    "{person} seldom {did} before {weather}",
+    "{person} {did} long before {weather}",
     "{person} and {person} {did_plural}",
-    "{person} and {person} {did_plural} for {span}, because {cause}",
+    "{person} and {person} {did_plural}, because {cause}",
     "{person} gave me {object} and told me to {do} {often}",
-    "{person} wrote about {doing} for {span}, {where}",
+    "{person} wrote about {doing} for {span}, {in_town}",
     "{person} never cared for {things}, but {did} {when}",
-    "{person} was famous in {town} for {doing}",
+    "{person} was famous {in_town} for {doing}",
     "{person} came back from {town} with {object} and some {things}",
-    "not everyone who likes {doing} {could}, and that is a pity",
-    "not until {weather} did anyone notice {object} {where}",
+    "not everyone who likes {doing} can {do} or {do}, and that is a pity",
+    "not until {weather} did anyone notice the {look} {thing} {spot}",
     "one of the {trades} {did}, and another {did}",
     "one does not need {object} to {do}, only {idea} and some {food}",
-    "perhaps {idea} is only {idea} that has had {span} to grow",
+    "{think} that {idea} is only {idea} that has had {span} to grow",
     "perhaps {person} {did} because {cause}, or perhaps for no reason at all",
     "looking back on {span} of {doing}, {think} that {lesson}",
     "after {span} of {doing}, {person} {did}",
-    "after {weather}, we found {things} and {object} {where}",
+    "after {weather}, we found {things} and an old {thing} {spot}",
     "on the whole, {doing} has brought me more {idea} than {idea}",
-    "in {town}, {person} {did} {often}",
-    "in {town}, {group} prefer {doing} to {doing}",
-    "in those days {person} lived {where} and {did} {often}",
+    "{in_town}, {person} liked to {do} {often}",
+    "{in_town}, {group} prefer {doing} to {doing}",
+    "in those days {person} lived {in_town} and hoped to {do}",
     "for {span}, {person} did nothing but {do} and {do}",
     "from {person} I learned to {do}, and from {person} that {lesson}",
     "a {temper} {trade} and a {temper} {trade} rarely agree about {idea}",
-    "a day of {doing} ends, as a rule, with {food} and some {idea}",
+    "a day of {doing} {in_town} ends, as a rule, with {food} and some {idea}",
     "my {kin} {could}, while my {kin} preferred {doing}",
-    "my {kin} had {object} {where}, next to the {things}",
-    "we often talk of {idea}, yet {lesson}",
+    "my {kin} had a {look} {thing} {spot}, next to the {things}",
+    "{group} often talk of {idea} and seldom of {idea}, yet {lesson}",
     "we went to {town} {when}, and {person} {did} {how}",
-    "when {cause}, {person} {did} {where}",
+    "when {cause}, {person} {did} {how}",
 };
 
 constexpr std::string_view kNoise[] = {
