@@ -47,11 +47,9 @@ void prepare_process() {
       const int opened = ::open("/dev/null", O_RDWR);
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);
-  // A training step makes and drops the same large tensors again and again. By default each of them
-  // is mapped and unmapped, and the kernel fills every page with zeros first.
-  ::mallopt(M_MMAP_MAX, 0);
-  ::mallopt(M_TRIM_THRESHOLD, -1);
-  ::mallopt(M_TOP_PAD, 64 << 20);
+  // What is not a tensor (batches, texts) comes and goes in smaller pieces: a margin keeps the heap
+  // from shrinking and growing in between.
+  ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
 }  // namespace msa::trainer

@@ -9,7 +9,7 @@ void catch_stop_signals();
 bool stop_requested();
 
 // Standard descriptors that are closed become /dev/null; writes into a closed pipe or beyond a size
-// limit are errors of the write; memory that large tensors leave is kept for the next ones.
+// limit are errors of the write; freed memory stays with the process for a while.
 void prepare_process();
 
 }  // namespace msa::trainer

@@ -10,7 +10,7 @@
 namespace msa::train {
 namespace {
 
-constexpr double kWidth = 960, kLeft = 64, kRight = 176, kTop = 52, kBottom = 44, kGap = 30;
+constexpr double kWidth = 960, kLeft = 64, kRight = 190, kTop = 52, kBottom = 44, kGap = 30;
 constexpr double kPlotWidth = kWidth - kLeft - kRight;
 constexpr size_t kMostPoints = 320;  // of one curve; more are averaged
 // Grey that stands out from white and from black.
@@ -73,16 +73,17 @@ std::vector<double> ticks_of(const Axis& axis, double count) {
     const double decades = std::log10(axis.high / axis.low);
     for (double power = std::pow(10.0, std::floor(std::log10(axis.low)));
          power <= axis.high * 1.001; power *= 10)
-      for (const double factor : {1.0, 2.0, 5.0}) {
-        if (decades > 2.5 && factor != 1) continue;
+      for (const double factor : {1.0, 2.0, 3.0, 5.0}) {
+        if ((decades > 2.5 && factor != 1) || (decades > 1.2 && factor == 3)) continue;
         const double tick = power * factor;
         if (tick >= axis.low * 0.999 && tick <= axis.high * 1.001) ticks.push_back(tick);
       }
     return ticks;
   }
   const double step = nice_step(axis.high - axis.low, count);
-  for (double k = std::ceil(axis.low / step - 1e-9); k * step <= axis.high + step * 1e-9; ++k)
-    ticks.push_back(k * step);
+  // + 0.0: minus zero would be shown as such.
+  for (double k = std::ceil(axis.low / step - 1e-9) + 0.0; k * step <= axis.high + step * 1e-9; ++k)
+    ticks.push_back(k * step + 0.0);
   return ticks;
 }
 
@@ -202,7 +203,7 @@ std::vector<PhaseSpan> phases_of(const std::vector<LogRecord>& records) {
 void add_metric(Panel& panel, const std::vector<LogRecord>& records, const std::string& name,
                 const std::string& colour, std::optional<double> Metrics::*value) {
   for (const bool evaluation : {false, true}) {
-    Curve curve{evaluation ? name + " (held out)" : name, colour, {}, evaluation};
+    Curve curve{evaluation ? name + ", held out" : name, colour, {}, evaluation};
     for (const LogRecord& record : records)
       if (record.evaluation == evaluation && record.metrics.*value &&
           std::isfinite(*(record.metrics.*value)))

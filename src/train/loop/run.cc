@@ -21,6 +21,7 @@
 #include "train/loop/schedule.h"
 #include "train/loop/snapshot.h"
 #include "train/loop/state.h"
+#include "train/loop/tensor_memory.h"
 
 namespace msa::train {
 namespace {
@@ -269,6 +270,7 @@ class TrainingRun {
       MSA_TRY(count_skipped(finite));
     }
     optimizer_.drop_gradients();
+    tensor_memory_step_done();
     ++state_.step;
     ++state_.phase_step;
     state_.phase_tokens += tokens_this_step_;

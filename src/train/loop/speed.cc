@@ -12,6 +12,7 @@
 
 #include "train/loop/device.h"
 #include "train/loop/optimizer.h"
+#include "train/loop/tensor_memory.h"
 #include "train/model/model.h"
 
 namespace msa::train {
@@ -143,6 +144,7 @@ Result<SpeedReport> measure(const ModelConfig& config, const SpeedOptions& optio
     const Clock::time_point before = Clock::now();
     optimizer.update(1e-4, optimizer.gradient_norm());
     optimizer.drop_gradients();
+    tensor_memory_step_done();
     model->parameters().front().second.detach().view(-1)[0].item<float>();  // waits for the device
     const double seconds = seconds_since(start);
     if (i == 0) continue;  // memory and kernels are set up
@@ -164,6 +166,7 @@ Result<SpeedReport> measure_speed(const ModelConfig& config, const SpeedOptions&
                              "step, {} tokens and documents of one token",
                              options.steps, options.tokens, options.document_tokens, kQueryTokens)};
   set_threads(options.threads);
+  keep_tensor_memory();
   MSA_ASSIGN(const torch::Device device, parse_device(options.device));
   try {
     return measure(config, options, device);

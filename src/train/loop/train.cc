@@ -7,6 +7,7 @@
 
 #include "train/loop/device.h"
 #include "train/loop/run.h"
+#include "train/loop/tensor_memory.h"
 
 namespace msa::train {
 namespace {
@@ -70,6 +71,7 @@ Result<std::unique_ptr<Model>> make_model(const Recipe& recipe, const TrainOptio
 Result<TrainOutcome> train(const Recipe& recipe, const MakeBatcher& make_batcher,
                            const TrainOptions& options, TrainObserver& observer) {
   set_threads(options.threads);
+  keep_tensor_memory();
   MSA_ASSIGN(const torch::Device device, parse_device(options.device));
   MSA_ASSIGN(const std::shared_ptr<const Tokenizer> tokenizer, Tokenizer::load(recipe.tokenizer));
   MSA_ASSIGN(const std::unique_ptr<Model> model, make_model(recipe, options, *tokenizer));

@@ -1,0 +1,161 @@
+#include "train/loop/tensor_memory.h"
+
+#include <c10/core/CPUAllocator.h>
+#include <sys/mman.h>
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace msa::train {
+namespace {
+
+constexpr size_t kAlignment = 64;
+constexpr size_t kLarge = size_t{64} << 10;  // smaller blocks are the C library's
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr uint64_t kIdleSteps = 6;
+
+// `bytes` rounded up to one of eight sizes between neighbouring powers of two.
+size_t rounded(size_t bytes) {
+  const size_t grain = std::bit_floor(bytes) / 8;
+  return (bytes + grain - 1) / grain * grain;
+}
+
+struct Block {
+  void* memory = nullptr;
+  size_t size = 0;          // as rounded()
+  uint64_t idle_since = 0;  // step, while it is kept
+};
+
+void* new_memory(size_t size) {
+  // Aligned to huge pages, large blocks can be made of them: fewer faults, fewer table look-ups.
+  const size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
+  void* memory = nullptr;
+  if (::posix_memalign(&memory, alignment, size) != 0) return nullptr;
+  if (size >= kHugePage) ::madvise(memory, size, MADV_HUGEPAGE);
+  return memory;
+}
+
+class Blocks {
+ public:
+  // Lives as long as the process: tensors may be dropped while it ends.
+  static Blocks& all() {
+    static Blocks* const blocks = new Blocks;
+    return *blocks;
+  }
+
+  Block* take(size_t bytes) {
+    const size_t size = rounded(bytes);
+    {
+      const std::lock_guard lock(mutex_);
+      // A block of the next larger size will do as well.
+      for (const size_t fitting : {size, rounded(size + 1)})
+        if (const auto kept = kept_.find(fitting); kept != kept_.end() && !kept->second.empty()) {
+          Block* const block = kept->second.back();
+          kept->second.pop_back();
+          count_.kept -= block->size;
+          count_.used += block->size;
+          return block;
+        }
+    }
+    void* memory = new_memory(size);
+    if (memory == nullptr) {  // better slow than not at all
+      free_idle(/*since=*/UINT64_MAX);
+      memory = new_memory(size);
+      if (memory == nullptr) throw std::bad_alloc();
+    }
+    const std::lock_guard lock(mutex_);
+    count_.used += size;
+    return new Block{memory, size, 0};
+  }
+
+  void give(Block* block) {
+    const std::lock_guard lock(mutex_);
+    block->idle_since = step_;
+    kept_[block->size].push_back(block);
+    count_.used -= block->size;
+    count_.kept += block->size;
+  }
+
+  void step_done() {
+    uint64_t step = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      step = ++step_;
+    }
+    if (step > kIdleSteps) free_idle(step - kIdleSteps);
+  }
+
+  TensorMemory count() {
+    const std::lock_guard lock(mutex_);
+    return count_;
+  }
+
+ private:
+  // Frees what has not been used after step `since`. The block given back last is taken first, so
+  // the idle ones are in front.
+  void free_idle(uint64_t since) {
+    const std::lock_guard lock(mutex_);
+    for (auto& [size, blocks] : kept_) {
+      size_t idle = 0;
+      while (idle < blocks.size() && blocks[idle]->idle_since < since) ++idle;
+      for (size_t i = 0; i < idle; ++i) {
+        count_.kept -= size;
+        std::free(blocks[i]->memory);
+        delete blocks[i];
+      }
+      blocks.erase(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(idle));
+    }
+  }
+
+  std::mutex mutex_;
+  uint64_t step_ = 0;
+  std::map<size_t, std::vector<Block*>> kept_;
+  TensorMemory count_;
+};
+
+// libtorch's versions differ in whether allocate() is const and whether copy_data() is asked for.
+// Both forms are here; those that the base class declares override it.
+class KeepingAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) const { return make(bytes); }
+  c10::DataPtr allocate(size_t bytes) { return make(bytes); }
+  void copy_data(void* to, const void* from, std::size_t bytes) const {
+    std::memcpy(to, from, bytes);
+  }
+
+ private:
+  static c10::DataPtr make(size_t bytes) {
+    const c10::Device cpu(c10::DeviceType::CPU);
+    if (bytes == 0) return {nullptr, cpu};
+    if (bytes < kLarge) {
+      void* memory = nullptr;
+      if (::posix_memalign(&memory, kAlignment, bytes) != 0) throw std::bad_alloc();
+      return {memory, memory, &std::free, cpu};
+    }
+    Block* const block = Blocks::all().take(bytes);
+    return {block->memory, block, [](void* of) { Blocks::all().give(static_cast<Block*>(of)); },
+            cpu};
+  }
+};
+
+}  // namespace
+
+void keep_tensor_memory() {
+  static KeepingAllocator* const allocator = new KeepingAllocator;
+  c10::SetCPUAllocator(allocator, /*priority=*/100);
+}
+
+void tensor_memory_step_done() {
+  Blocks::all().step_done();
+}
+
+TensorMemory tensor_memory() {
+  return Blocks::all().count();
+}
+
+}  // namespace msa::train
