@@ -34,6 +34,9 @@ for entry in sorted({e["file"] for e in json.load(open(commands))}):
     name = path.relative_to(root).as_posix()
     if name.endswith(("_test.cc", "_bench.cc")) or "/testing/" in name:
         continue
+    # Clang 14 cannot read libtorch 1.13's headers as C++20.
+    if name.startswith(("src/train/", "src/trainer/", "tests/trainer/")):
+        continue
     if "foreach_target.h" in path.read_text(encoding="utf-8"):
         continue
     print("^" + str(path).replace("+", r"\+").replace(".", r"\.") + "$")
