@@ -53,8 +53,12 @@ constexpr size_t kValues = 4, kKeysAsked = 4, kLookalikes = 3;
 constexpr size_t kMinDocuments = 8, kMaxDocuments = 2048;
 // Haystack words of a document; its last sentence goes beyond.
 constexpr uint64_t kMinWords = 40, kMaxWords = 78;
-// Needles of a document whose haystack is needles.
+// Needles of a document whose haystack is needles; UUIDs are so long that it has the least.
 constexpr uint64_t kMinNeedles = 2, kMaxNeedles = 3;
+
+uint64_t needles_of_document(Kind kind, Random& draw) {
+  return has_uuid_keys(kind) ? kMinNeedles : draw.between(kMinNeedles, kMaxNeedles);
+}
 
 // At most three quarters of the documents hold needles, so that there is a haystack.
 size_t room(const Settings& settings) {
@@ -66,7 +70,9 @@ size_t asked_keys(Kind kind, const Settings& settings) {
   switch (kind) {
     case Kind::mk1: return std::min(settings.questions, room(settings) / 2);
     case Kind::mv: return std::min(settings.questions, room(settings) / kValues);
-    case Kind::mq: return std::min(settings.questions + kKeysAsked - 1, room(settings));
+    // Each question brings four documents, as in mv.
+    case Kind::mq:
+      return std::min(settings.questions, room(settings) / kKeysAsked) + kKeysAsked - 1;
     case Kind::sk1:
     case Kind::sk2:
     case Kind::sk3:
@@ -249,7 +255,7 @@ class NeedleTask::Builder {
     // The other places, each named by its document, in random order: first come lookalikes.
     std::vector<uint32_t> places;
     for (uint32_t d = 0; d < count; ++d)
-      for (uint64_t i = documents_[d].size(), needles = draw_.between(kMinNeedles, kMaxNeedles);
+      for (uint64_t i = documents_[d].size(), needles = needles_of_document(kind_, draw_);
            i < needles; ++i)
         places.push_back(d);
     draw_.shuffle(places);
@@ -321,7 +327,7 @@ SampleDocument NeedleTask::distractor(uint64_t index) const {
   Random draw(mix(seed_, 2), index);
   std::vector<std::string> sentences;
   if (has_needle_haystack(kind)) {
-    const uint64_t count = draw.between(kMinNeedles, kMaxNeedles);
+    const uint64_t count = needles_of_document(kind, draw);
     for (uint64_t i = 0; i < count; ++i) {
       const uint64_t number = index * kMaxNeedles + i;
       const std::string key =

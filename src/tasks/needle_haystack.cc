@@ -9,6 +9,7 @@ namespace {
 
 // Deeper nesting than this is a phrase that leads to itself.
 constexpr size_t kMaxDepth = 16;
+constexpr size_t kAttempts = 4;
 // A paragraph does not use one of its last patterns again.
 constexpr size_t kPatternsRemembered = 12;
 
@@ -64,10 +65,15 @@ void Grammar::append(const Pieces& pieces, Random& draw, std::string& out) const
       continue;
     }
     const size_t begin = out.size();
-    append(draw.pick(phrases_[piece.phrase]), draw, out);
+    // "The difference between X and X" is tried again.
+    for (size_t attempt = 0; attempt < kAttempts; ++attempt) {
+      out.resize(begin);
+      append(draw.pick(phrases_[piece.phrase]), draw, out);
+      if (out.find(std::string_view(out).substr(begin)) == begin) break;
+    }
     const bool after_a =
         out.compare(0, begin, "a ") == 0 || (begin >= 3 && out.compare(begin - 3, 3, " a ") == 0);
-    if (after_a && is_vowel(out[begin])) out.insert(begin - 1, "n");
+    if (after_a && is_vowel(out[begin])) out.insert(begin - 1, 1, 'n');
   }
 }
 

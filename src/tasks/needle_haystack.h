@@ -31,7 +31,7 @@ class Grammar {
 
   size_t patterns() const { return patterns_.size(); }
   // A sentence of pattern `pattern`, with a capital letter and a full stop. "a" becomes "an" before
-  // a phrase that begins with a vowel.
+  // a phrase that begins with a vowel. A phrase seldom says what the sentence has said before.
   std::string sentence(size_t pattern, Random& draw) const;
   // How many sentences the pattern has, counting those that meet by chance twice.
   double variants(size_t pattern) const;

@@ -161,8 +161,8 @@ constexpr Phrase kPhrases[] = {
      "tickets|shells|recipes|buttons|chairs|blankets|notebooks"},
     {"food",
      "bread|soup|apple cake|barley broth|goat's cheese|plum jam|roast potatoes|honey|"
-     "pancakes|lentil stew|smoked fish|ginger biscuits|onion pie|black tea|rye bread|"
-     "pickled cucumbers|rice pudding|hot chocolate|vegetable curry|toast and butter"},
+     "pancakes|lentil stew|smoked fish|ginger biscuits|onion pie|corn cakes|rye bread|"
+     "pickled cucumbers|rice pudding|chestnut stuffing|vegetable curry|toast and butter"},
     {"creature",
      "heron|fox|robin|swallow|hedgehog|otter|crow|owl|sparrow|cat|squirrel|deer|"
      "kingfisher|bat|snail|beetle|hare|goose|blackbird|badger"},
@@ -255,7 +255,7 @@ constexpr std::string_view kPatterns[] = {
     "{spot}, {person} kept a {look} {thing} and a box of {things}",
     "a box of {things} stood {spot} until {weather}, when {person} {did}",
     "{object} was worth less than {object}, but {person} loved it",
-    "we ate {food} {place} while {person} talked about {doing}",
+    "we had {food} {place} while {person} talked about {doing}",
     "{person} served {food} and {food}, and we stayed until {weather}",
     "a meal of {food} tastes best after {span} of {doing} {in_town}",
     "a {creature} came to the window {when}, and {person} {did}",
