@@ -10,10 +10,11 @@ namespace msa {
 
 // Kinds "needle-sk1" … "needle-mq", RULER's SA1 to MQ. RULER does not cut its haystack; here a
 // document is some 40 to 100 words of it and holds one needle or none, or, where needles are the
-// haystack (mk2, mk3), two or three needles. A sample's questions are about needles of its own;
-// none of them stands in another sample of the split or in a distractor, until the keys are used up
-// (see the setting "pairs"). Keys of the splits are disjoint. The wording of needles and questions
-// is RULER's in both splits, and so is the grammar of the haystack.
+// haystack, two or three needles (mk2) or two (mk3). A sample's questions are about needles of its
+// own; none of them stands in another sample of the split or in a distractor, until the keys are
+// used up (see the setting "pairs"). Keys of the splits are disjoint; needles and questions are
+// worded as RULER words them in both, and the grammar that the haystack comes from is ours and one
+// for both.
 //
 // SampleQuestion::values holds what must be found, and is what answers are scored by. The trained
 // answer names the values in the order of the question (mq) or of the sample's documents (mv). The
