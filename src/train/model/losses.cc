@@ -12,9 +12,9 @@ using torch::autograd::variable_list;
 // Far below every score, yet finite, so that no gradient becomes inf - inf.
 constexpr double kNever = -1e30;
 
-// Rows whose logits are held at once: 64 MiB of them.
+// Rows whose logits are held at once: 16 MiB of them, but enough for the products to be worth it.
 int64_t rows_at_once(int64_t vocabulary) {
-  return std::max<int64_t>(16, (int64_t{1} << 24) / vocabulary);
+  return std::max<int64_t>(1024, (int64_t{1} << 22) / vocabulary);
 }
 
 class TokenLossFunction : public torch::autograd::Function<TokenLossFunction> {

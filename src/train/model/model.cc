@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -82,14 +83,12 @@ void add_token_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPl
   metrics.text_tokens = of(LabelKind::text).tokens;
 }
 
-// Share of the relevant documents, or of as many as fit, among the first `k`.
-double recall(const std::vector<int32_t>& ranking, const uint8_t* relevant, size_t k) {
-  size_t all = 0, found = 0;
-  for (size_t i = 0; i < ranking.size(); ++i)
-    if (relevant[ranking[i]]) {
-      ++all;
-      found += i < k;
-    }
+// Share of the relevant documents, or of as many as fit, among the first `k`. relevant [N].
+double recall(const std::vector<int32_t>& ranking, std::span<const uint8_t> relevant, size_t k) {
+  const auto all = static_cast<size_t>(std::count(relevant.begin(), relevant.end(), 1));
+  size_t found = 0;
+  for (size_t i = 0; i < std::min(k, ranking.size()); ++i)
+    found += relevant[static_cast<size_t>(ranking[i])];
   return static_cast<double>(found) / static_cast<double>(std::min(all, k));
 }
 
@@ -99,8 +98,8 @@ void add_recall(StepMetrics& metrics, const std::vector<const RouterLayer*>& rou
   int64_t counted = 0;
   for (const RouterLayer* router : routers)
     for (size_t r = 0; r < plan.routed.size(); ++r) {
-      const uint8_t* relevant = plan.is_relevant.data() + r * documents;
-      if (std::find(relevant, relevant + documents, 1) == relevant + documents) continue;
+      const auto relevant = std::span(plan.is_relevant).subspan(r * documents, documents);
+      if (std::count(relevant.begin(), relevant.end(), 1) == 0) continue;
       const std::vector<int32_t>& ranking = router->selection.ranking[r];
       metrics.recall_at_1 += recall(ranking, relevant, 1);
       metrics.recall_at_5 += recall(ranking, relevant, 5);

@@ -119,19 +119,29 @@ Selection select_documents(const Tensor& scores, const StepPlan& plan, size_t to
       const float score = row[n];
       return std::isnan(score) ? -std::numeric_limits<float>::infinity() : score;
     };
-    std::vector<int32_t>& ranking = selection.ranking[r];
-    for (size_t n = 0; n < documents; ++n)
-      if (plan.sees[r * documents + n]) ranking.push_back(static_cast<int32_t>(n));
-    std::sort(ranking.begin(), ranking.end(), [&](int32_t a, int32_t b) {
+    const auto better = [&](int32_t a, int32_t b) {
       return value(a) != value(b) ? value(a) > value(b) : a < b;
-    });
+    };
+    std::vector<int32_t>& ranking = selection.ranking[r];
+    std::vector<int32_t> positives;
+    for (size_t n = 0; n < documents; ++n) {
+      if (!plan.sees[r * documents + n]) continue;
+      ranking.push_back(static_cast<int32_t>(n));
+      if (relevant[n]) positives.push_back(static_cast<int32_t>(n));
+    }
+    const size_t ranked = std::min(ranking.size(), std::max(top_k, Selection::kRanked));
+    std::partial_sort(ranking.begin(), ranking.begin() + static_cast<ptrdiff_t>(ranked),
+                      ranking.end(), better);
+    ranking.resize(ranked);
     for (const int32_t n : ranking) selection.ranking_scores[r].push_back(row[n]);
 
     std::vector<int32_t>& chosen = selection.chosen[static_cast<size_t>(plan.routed[r])];
-    chosen = ranking;
-    if (include_positives)
-      std::stable_partition(chosen.begin(), chosen.end(),
-                            [&](int32_t n) { return relevant[n] != 0; });
+    if (include_positives) {
+      std::sort(positives.begin(), positives.end(), better);
+      chosen = std::move(positives);
+    }
+    for (const int32_t n : ranking)
+      if (!include_positives || !relevant[n]) chosen.push_back(n);
     chosen.resize(std::min(top_k, chosen.size()));
     std::sort(chosen.begin(), chosen.end());
   }

@@ -141,6 +141,24 @@ TEST(Router, RelevantDocumentsCanBeForcedIn) {
   EXPECT_THAT(select_documents(scores, three_documents(), 2, true).chosen[1], ElementsAre(0, 2));
 }
 
+TEST(Router, OnlyTheBestAreRanked) {
+  StepPlan plan;
+  plan.query_starts = {0, 1};
+  plan.routed = {0};
+  for (int32_t n = 0; n <= 20; ++n) plan.doc_chunks.push_back(n);
+  plan.sees.assign(20, 1);
+  plan.is_relevant.assign(20, 0);
+  plan.is_relevant[0] = plan.is_relevant[3] = 1;
+  const auto scores = torch::arange(20, torch::kFloat32).view({1, 20});
+  const auto few = select_documents(scores, plan, 2, false);
+  EXPECT_THAT(few.ranking[0], ElementsAre(19, 18, 17, 16, 15));
+  EXPECT_THAT(few.chosen[0], ElementsAre(18, 19));
+  const auto many = select_documents(scores, plan, 7, true);
+  EXPECT_EQ(many.ranking[0].size(), 7u);
+  EXPECT_THAT(many.chosen[0], ElementsAre(0, 3, 15, 16, 17, 18, 19));
+  EXPECT_THAT(select_documents(scores, plan, 1, true).chosen[0], ElementsAre(3));
+}
+
 TEST(Router, OtherGroupsAreOutOfReach) {
   StepPlan plan = three_documents();
   plan.sees = {0, 1, 1};
