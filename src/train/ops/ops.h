@@ -26,8 +26,9 @@ NormOutput add_rms_norm(const torch::Tensor& hidden, const torch::Tensor& delta,
                         const torch::Tensor& weight, double eps, torch::Dtype out,
                         OpsMode mode = OpsMode::automatic);
 
-// x [T, heads, D] compute type (rows may be strided: a slice of a wider matrix), weight [D] float32,
-// positions [T] int32. RMS norm per head, then the half-split rotary embedding of base `theta`.
+// x [T, heads, D] compute type (rows may be strided: a slice of a wider matrix), weight [D]
+// float32, positions [T] int32. RMS norm per head, then the half-split rotary embedding of base
+// `theta`.
 torch::Tensor head_norm_rotary(const torch::Tensor& x, const torch::Tensor& weight, double eps,
                                const torch::Tensor& positions, double theta,
                                OpsMode mode = OpsMode::automatic);

@@ -3,6 +3,8 @@
 
 #include <torch/torch.h>
 
+#include <span>
+
 #include "base/mat_view.h"
 
 namespace msa::train {
@@ -35,6 +37,12 @@ inline AnyMat rows_of(const torch::Tensor& tensor) {
   for (int64_t i = 1; i < tensor.dim(); ++i) cols *= static_cast<size_t>(tensor.size(i));
   const size_t stride = rows > 1 && cols > 0 ? static_cast<size_t>(tensor.stride(0)) : cols;
   return AnyMat(static_cast<std::byte*>(tensor.data_ptr()), dtype_of(tensor), rows, cols, stride);
+}
+
+// A vector of float32, contiguous; undefined: empty.
+inline std::span<float> floats_of(const torch::Tensor& tensor) {
+  if (!tensor.defined()) return {};
+  return {tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())};
 }
 
 }  // namespace msa::train
