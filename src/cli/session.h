@@ -41,6 +41,7 @@ void add_route(CLI::App& app, Command& chosen);
 void add_memory(CLI::App& app, Command& chosen);
 void add_model(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);
+void add_eval(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);
 
 }  // namespace msa::cli

@@ -52,7 +52,7 @@ LIBRARIES = {
     "nlohmann-json": (r"nlohmann/",
                       {"text", "corpus", "checkpoint", "samples", "tasks", "memory", "engine",
                        "eval", "cli", "train", "trainer"}),
-    "SQLite": (r"sqlite3", {"memory"}),
+    "SQLite": (r"sqlite3", {"memory", "eval"}),
     "PCRE2": (r"pcre2", {"text"}),
     "utf8proc": (r"utf8proc", {"text"}),
     "zlib": (r"zlib\.h|zconf\.h", {"corpus"}),
