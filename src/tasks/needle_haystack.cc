@@ -8,7 +8,7 @@ namespace msa::needle {
 namespace {
 
 // Deeper nesting than this is a phrase that leads to itself.
-constexpr size_t kMaxDepth = 16;
+[[maybe_unused]] constexpr size_t kMaxDepth = 16;
 constexpr size_t kAttempts = 4;
 // A paragraph does not use one of its last patterns again.
 constexpr size_t kPatternsRemembered = 12;
