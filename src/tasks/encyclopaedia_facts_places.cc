@@ -108,7 +108,7 @@ std::vector<Relation> place_relations() {
        city,
        one_of(kWares),
        {"{n} is known for {n's} {v}.", "{n} is famous for {v}.", "{n} has long been known for {v}.",
-        "Visitors come to {n} to buy {v}.", "{n} owes {n's} name far and wide to {n's} {v}.",
+        "Visitors come to {n} to buy {v}.", "{n} is widely praised for {n's} {v}.",
         "Since the Middle Ages {n} has been famous for {v}.", "Merchants made {n} known for {v}."},
        {"What is {c} known for?", "What is {c} famous for?", "For what is {c} known?",
         "What do visitors come to buy in {c}?", "For what product is {c} famous?",

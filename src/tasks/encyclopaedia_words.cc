@@ -11,30 +11,24 @@ namespace {
 
 // Vowels are single ones and consonants never hold any, so a word has one reading only: the number
 // it was made of.
-constexpr std::array<std::string_view, 60> kOnsets = {
-    "b",  "br", "bl", "d",  "dr", "f",  "fr", "fl", "g",  "gr", "gl",  "h",   "j",   "k",  "kr",
-    "kl", "l",  "m",  "n",  "p",  "pr", "pl", "r",  "s",  "sk", "sl",  "sm",  "sn",  "sp", "st",
-    "t",  "tr", "v",  "w",  "z",  "sh", "th", "ch", "",   "sc", "str", "spr", "dw",  "tw", "vr",
-    "zl", "kn", "c",  "cr", "cl", "y",  "sv", "sw", "kv", "tv", "gn",  "scr", "skr", "gw", "wh"};
+constexpr std::array<std::string_view, 36> kOnsets = {
+    "b",  "br", "bl", "d",  "dr", "f",  "fr", "g", "gr", "h",  "j",  "k",
+    "kr", "l",  "m",  "n",  "p",  "pr", "r",  "s", "st", "sk", "t",  "tr",
+    "v",  "w",  "z",  "sh", "th", "ch", "",   "c", "cl", "sl", "gl", "fl"};
 constexpr std::array<std::string_view, 5> kVowels = {"a", "e", "i", "o", "u"};
 // Behind the first vowel …
-constexpr std::array<std::string_view, 110> kInner = {
-    "b",  "d",  "f",  "g",  "k",   "l",   "m",   "n",   "p",   "r",   "s",   "t",  "v",  "z",
-    "th", "sh", "ch", "ll", "nn",  "rr",  "ss",  "tt",  "mm",  "ld",  "lm",  "ln", "lr", "lt",
-    "lv", "lk", "lg", "lb", "lf",  "lp",  "ls",  "nd",  "ng",  "nk",  "nt",  "ns", "nz", "nv",
-    "nl", "nr", "nw", "nf", "rd",  "rk",  "rl",  "rm",  "rn",  "rs",  "rt",  "rv", "rg", "rb",
-    "rz", "rw", "rp", "rf", "st",  "sk",  "sp",  "sl",  "sm",  "sn",  "sv",  "sw", "br", "dr",
-    "gr", "kr", "pr", "tr", "vr",  "bl",  "gl",  "kl",  "pl",  "fl",  "mb",  "mp", "ml", "mr",
-    "ms", "mn", "dl", "dm", "dn",  "dv",  "gn",  "gv",  "kt",  "ks",  "kv",  "pt", "tl", "tv",
-    "zd", "zl", "zm", "zn", "ndr", "ntr", "str", "mbr", "rst", "lst", "rth", "nth"};
+constexpr std::array<std::string_view, 60> kInner = {
+    "b",  "d",  "f",  "g",  "k",  "l",  "m",  "n",  "p",  "r",  "s",   "t",   "v",  "z",  "th",
+    "ll", "nn", "rr", "ss", "tt", "ld", "lm", "lt", "lv", "lk", "nd",  "ng",  "nt", "ns", "nv",
+    "rd", "rk", "rl", "rm", "rn", "rs", "rt", "rv", "rg", "rb", "st",  "sk",  "sp", "sl", "br",
+    "dr", "gr", "kr", "tr", "bl", "gl", "mb", "mp", "sh", "ch", "ndr", "str", "dl", "sm", "mm"};
 // … and behind those that follow.
-constexpr std::array<std::string_view, 24> kLater = {
-    "b", "d", "f",  "g",  "k",  "l",  "m",  "n",  "p",  "r",  "s",  "t",
-    "v", "z", "th", "sh", "ll", "nd", "rd", "st", "rr", "lm", "nt", "ss"};
-constexpr std::array<std::string_view, 36> kEndings = {
+constexpr std::array<std::string_view, 20> kLater = {"b",  "d",  "f",  "g",  "k",  "l", "m",
+                                                     "n",  "p",  "r",  "s",  "t",  "v", "z",
+                                                     "th", "nd", "rd", "ll", "rr", "st"};
+constexpr std::array<std::string_view, 24> kEndings = {
     "",  "n",  "r",  "l",  "s",  "m",  "k",  "t",  "d",  "v",  "x",  "z",
-    "g", "p",  "b",  "th", "sk", "nd", "rn", "ld", "st", "rk", "ng", "lt",
-    "f", "ck", "ft", "nk", "lm", "rt", "rd", "ll", "ss", "nt", "sh", "rs"};
+    "g", "th", "nd", "rn", "ld", "st", "rk", "ng", "lt", "sk", "nt", "sh"};
 
 // Words with so many vowels.
 constexpr uint64_t words_of(int vowels) {
@@ -45,14 +39,13 @@ constexpr uint64_t words_of(int vowels) {
 }
 
 // The parts into which the words of each length are divided: two splits with two uses each. Short
-// roots have two vowels, long ones three.
+// roots have two vowels; long ones have three, and from some number on four, then six. The first
+// words of six vowels stand in for shorter ones that are not fit to be printed.
 constexpr uint64_t kParts = 4;
-constexpr uint64_t kShorts = words_of(2) / kParts, kLongs = words_of(3) / kParts;
-// Then come words of four vowels, then of six. The first of six stand in for shorter ones that are
-// not fit to be printed.
-constexpr uint64_t kMiddles = words_of(4) / kParts;
-constexpr uint64_t kReplaced = words_of(2) + words_of(3) + words_of(4);
-constexpr uint64_t kLast = (words_of(6) - kReplaced) / kParts;
+constexpr uint64_t kShorts = words_of(2) / kParts, kLongs = words_of(3) / kParts,
+                   kLonger = words_of(4) / kParts;
+constexpr uint64_t kReplacements = words_of(2) + words_of(3) + words_of(4);
+constexpr uint64_t kLongest = (words_of(6) - kReplacements) / kParts;
 // Decides which words belong to which split and use: never change it, models are trained by it.
 constexpr uint64_t kSpreadSeed = 0x656e6379636c6f;
 
@@ -90,37 +83,39 @@ void capitalize(std::string& text) {
   text[0] = static_cast<char>(text[0] - 'a' + 'A');
 }
 
-uint64_t part_of(Split split, Use use) {
-  return (split == Split::test ? 2 : 0) + (use == Use::distractors ? 1 : 0);
+// Word `index` of those with so many vowels, in the order that decides whose it is.
+std::string spread_word(uint64_t index, int vowels) {
+  std::string text = word(needle::Permutation(words_of(vowels), kSpreadSeed)(index), vowels);
+  if (!is_fit(text) && vowels < 6) {
+    const uint64_t shorter = vowels == 2   ? 0
+                             : vowels == 3 ? words_of(2)
+                                           : words_of(2) + words_of(3);
+    return spread_word(shorter + index, 6);
+  }
+  capitalize(text);
+  return text;
 }
 
 }  // namespace
 
 Roots::Roots(Split split, Use use, uint64_t seed)
-    : split_(split), use_(use), short_order_(kShorts, seed), long_order_(kLongs, seed + 1) {}
+    : part_((split == Split::test ? 2 : 0) + (use == Use::distractors ? 1 : 0)),
+      short_order_(kShorts, seed),
+      long_order_(kLongs, seed + 1) {}
 
-std::string Roots::root(uint64_t number, bool is_short) const {
-  const auto text_of = [](uint64_t index, int vowels) {
-    return word(needle::Permutation(words_of(vowels), kSpreadSeed)(index), vowels);
-  };
-  const needle::Permutation& order = is_short ? short_order_ : long_order_;
-  const uint64_t part = part_of(split_, use_);
-  int vowels = is_short ? 2 : 3;
-  uint64_t index = 0, replacement = 0;
-  if (number < order.size()) {
-    index = part * order.size() + order(number);
-    replacement = index + (is_short ? 0 : words_of(2));
-  } else {
-    // Short and long ones in turn.
-    const uint64_t beyond = 2 * (number - order.size()) + (is_short ? 1 : 0);
-    if (beyond >= kMiddles)
-      return text_of(kReplaced + part * kLast + (beyond - kMiddles) % kLast, 6);
-    vowels = 4;
-    index = part * kMiddles + beyond;
-    replacement = index + words_of(2) + words_of(3);
-  }
-  std::string text = text_of(index, vowels);
-  return is_fit(text) ? text : text_of(replacement, 6);
+uint64_t Roots::shorts() const {
+  return kShorts;
+}
+
+std::string Roots::short_root(uint64_t number) const {
+  return spread_word(part_ * kShorts + short_order_(number), 2);
+}
+
+std::string Roots::long_root(uint64_t number) const {
+  if (number < kLongs) return spread_word(part_ * kLongs + long_order_(number), 3);
+  number -= kLongs;
+  if (number < kLonger) return spread_word(part_ * kLonger + number, 4);
+  return spread_word(kReplacements + part_ * kLongest + (number - kLonger) % kLongest, 6);
 }
 
 std::string first_name(Random& draw, bool female, Split split) {

@@ -20,17 +20,15 @@ class Roots {
   // The seed orders the words.
   Roots(Split split, Use use, uint64_t seed);
 
-  // Root `number` of the short ones and of the others: any two calls of this class with different
-  // arguments give different words, for numbers below 2^46. Short ones have two vowels while they
-  // last (1.5 million), long ones three (178 million); numbers beyond get longer words.
-  std::string short_root(uint64_t number) const { return root(number, true); }
-  std::string long_root(uint64_t number) const { return root(number, false); }
+  // Of those with two vowels, number 0 .. shorts()-1 (324,000).
+  std::string short_root(uint64_t number) const;
+  uint64_t shorts() const;
+  // Any other. The first 32 million have three vowels, the next 3 billion four, then six; they come
+  // again after more than 10^13.
+  std::string long_root(uint64_t number) const;
 
  private:
-  std::string root(uint64_t number, bool is_short) const;
-
-  Split split_;
-  Use use_;
+  uint64_t part_;
   needle::Permutation short_order_, long_order_;
 };
 

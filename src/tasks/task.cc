@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "tasks/encyclopaedia.h"
 #include "tasks/factbook.h"
 #include "tasks/needle.h"
 #include "tasks/prose.h"
@@ -18,6 +19,7 @@ struct Maker {
 constexpr std::array kMakers = {
     Maker{describe_factbook_task, make_factbook_task},
     Maker{describe_needle_task, make_needle_task},
+    Maker{describe_encyclopaedia_task, make_encyclopaedia_task},
     Maker{describe_prose_task, make_prose_task},
 };
 
