@@ -36,8 +36,12 @@ struct StepOptions {
   OpsMode ops = OpsMode::automatic;
 };
 
-// Router recall over queries that have relevant documents, mean over the router layers that the
-// auxiliary loss counts; token accuracies under teacher forcing.
+// lm_loss: the weighted mean cross-entropy over the queries' labels, plus, where documents have
+// label weights, the mean over their labelled tokens of weight * cross-entropy; these are many
+// more, and in one mean they would drown the others. The losses per kind are plain means; text_*
+// counts the documents' tokens too. Of several relevant documents recall@n counts those found, out
+// of as many as fit into n. Router recall over queries that have relevant documents, mean over the
+// router layers that the auxiliary loss counts; token accuracies under teacher forcing.
 struct StepMetrics {
   double loss = 0, lm_loss = 0, aux_loss = 0;
   double number_loss = 0, answer_loss = 0, text_loss = 0;

@@ -184,6 +184,22 @@ TEST(Model, RecomputedLayersGiveTheSame) {
     }
 }
 
+TEST(Model, TheSameStepTwiceGivesTheSame) {
+  BatchShape shape;
+  shape.documents = 40;
+  shape.queries = 30;
+  const Batch batch = random_batch(shape, 23);
+  const auto model = small_model();
+  for (const auto compute : {torch::kFloat32, torch::kBFloat16}) {
+    StepOptions options = exact();
+    options.compute = compute;
+    const auto first = gradients(*model, batch, options);
+    const auto second = gradients(*model, batch, options);
+    for (const auto& [name, gradient] : first)
+      EXPECT_TRUE(torch::equal(gradient, second.at(name))) << name;
+  }
+}
+
 TEST(Model, EveryParameterLearns) {
   const Batch batch = random_batch({}, 13);
   const auto model = small_model();

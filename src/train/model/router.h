@@ -23,10 +23,10 @@ torch::Tensor route_scores(const torch::Tensor& queries, const torch::Tensor& ke
 
 // The documents of one router layer.
 struct Selection {
+  static constexpr size_t kRanked = 5;
   // Per routing query (R): the best documents of its group, best first, top_k or kRanked of them,
   // whichever is more; equal scores: the lower number first. A score that is not a number comes
   // last.
-  static constexpr size_t kRanked = 5;
   std::vector<std::vector<int32_t>> ranking;
   std::vector<std::vector<float>> ranking_scores;
   // Per query of the batch (Q): the documents it attends to, ascending, at most top_k.
