@@ -115,6 +115,7 @@ class EncyclopaediaTask::Builder {
   bool build(Sample& sample) {
     for (Entity& entity : entities())
       documents_.push_back(write_article(entity, task_.form(draw_).size, draw_));
+    find_ways();
     for (size_t attempt = 0;
          questions_.size() < task_.settings_.questions && attempt < 20 * task_.settings_.questions;
          ++attempt) {
@@ -140,7 +141,7 @@ class EncyclopaediaTask::Builder {
     const Settings& settings = task_.settings_;
     World::Plan plan;
     plan.articles = draw_.between((2 * settings.documents + 2) / 3, 4 * settings.documents / 3);
-    plan.depth = settings.hops != 0 ? settings.hops - 1 : draw_.below(kMostHops);
+    plan.depth = settings.hops != 0 ? settings.hops - 1 : draw_.between(1, kMostHops - 1);
     // Which article gets which size is not known yet; those too short drop facts.
     const Form& form = settings.length == Length::short_ones  ? kShort
                        : settings.length == Length::long_ones ? kLong
@@ -162,35 +163,68 @@ class EncyclopaediaTask::Builder {
     return with_type ? fmt::format("the {} {}", asked.type.word, name) : name;
   }
 
-  void ask(size_t hops) {
-    // The articles on the way, and the facts that lead from each to the next.
-    std::vector<size_t> way = {draw_.below(entities().size())};
-    std::vector<size_t> links;
-    while (way.size() < hops) {
-      std::vector<const Fact*> leading;
-      for (const Fact& fact : entity(way.back()).facts)
-        if (fact.entity != kNoEntity) leading.push_back(&fact);
-      if (leading.empty()) return;
-      const Fact* link = draw_.pick(leading);
-      links.push_back(link->relation);
-      way.push_back(link->entity);
+  // Articles that lead from one to the next, and the relations by which they do.
+  struct Way {
+    std::vector<size_t> entities, links;
+  };
+
+  // All ways of up to kMostHops articles.
+  void find_ways() {
+    for (size_t e = 0; e < entities().size(); ++e) ways_[0].push_back({{e}, {}});
+    for (size_t hops = 1; hops < kMostHops; ++hops) {
+      for (const Way& way : ways_[hops - 1]) {
+        for (const Fact& fact : entity(way.entities.back()).facts) {
+          if (fact.entity == kNoEntity) continue;
+          Way longer = way;
+          longer.entities.push_back(fact.entity);
+          longer.links.push_back(fact.relation);
+          ways_[hops].push_back(std::move(longer));
+        }
+      }
     }
+  }
+
+  // What the way stands for in a question: "the capital of the country where …". `clause` tells
+  // whether it ends in a verb, so that no other verb should follow.
+  std::string describe(const Way& way, std::string about, bool& clause) {
+    clause = false;
+    for (size_t i = 0; i < way.links.size(); ++i) {
+      const bool last = i + 1 == way.links.size();
+      std::vector<std::string_view> fitting;
+      for (const std::string_view description : task_.descriptions_[way.links[i]])
+        if (description.ends_with("{c}") || (last && !clause)) fitting.push_back(description);
+      if (fitting.empty()) fitting = task_.descriptions_[way.links[i]];
+      std::string described(draw_.pick(fitting));
+      clause = !described.ends_with("{c}");
+      put_type(described, entity(way.entities[i]).type);
+      put(described, "{c}", about);
+      about = std::move(described);
+    }
+    return about;
+  }
+
+  void ask(size_t hops) {
+    if (ways_[hops - 1].empty()) return;
+    const Way& chosen = draw_.pick(ways_[hops - 1]);
+    const std::vector<size_t>& way = chosen.entities;
     const Entity& last = entity(way.back());
     const Fact& fact = draw_.pick(last.facts);
-    if (!asked_.insert({way.front(), links, fact.relation}).second) return;
+    if (!asked_.insert({way.front(), chosen.links, fact.relation}).second) return;
     const Wordings& wordings = task_.wordings_[fact.relation];
     const bool asks_for_type =
         relations()[fact.relation].value.is == Value::Is::word && fact.value == last.type.word;
     SampleQuestion question;
-    question.question = wordings.pick(hops > 1, draw_.bits());
-    put_type(question.question, last.type);
-    std::string about = reference(entity(way.front()), hops > 1 || !asks_for_type);
-    for (size_t i = 0; i < links.size(); ++i) {
-      std::string described(draw_.pick(task_.descriptions_[links[i]]));
-      put_type(described, entity(way[i]).type);
-      put(described, "{c}", about);
-      about = std::move(described);
+    bool clause = false;
+    std::string about =
+        describe(chosen, reference(entity(way.front()), hops > 1 || !asks_for_type), clause);
+    for (int attempt = 0; attempt < 12; ++attempt) {
+      question.question = wordings.pick(hops > 1, draw_.bits());
+      const size_t end = question.question.find("{c}") + 3;
+      if (!clause || question.question.size() <= end + 1 || question.question[end] == ',' ||
+          question.question[end] == ';')
+        break;
     }
+    put_type(question.question, last.type);
     // A mark of quotation and "'s" do not go together.
     const char mark = about.back();
     if (question.question.find("{c}'s") != std::string::npos && (mark == '"' || mark == '\''))
@@ -230,6 +264,7 @@ class EncyclopaediaTask::Builder {
   World world_;
   std::vector<SampleDocument> documents_;  // in the order of entities(), then shuffled
   std::vector<SampleQuestion> questions_;
+  std::array<std::vector<Way>, kMostHops> ways_;  // by the number of articles, less one
   std::set<std::tuple<size_t, std::vector<size_t>, size_t>> asked_;
 };
 

@@ -50,7 +50,7 @@ std::vector<Relation> place_relations() {
         "~What is the country of {c}?", "~In what country is {c}?"},
        {"the country that {c} belongs to", "the country in which {c} lies", "the country of {c}",
         "the country in which {c} is situated", "~the country to which {c} belongs",
-        "~the country where {c} lies"}},
+        "~the country where {c} lies", "~the home country of {c}"}},
       {"city/river",
        city,
        link(river),
