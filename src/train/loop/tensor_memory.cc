@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <unordered_map>
 #include <vector>
 
 namespace msa::train {
@@ -25,10 +26,10 @@ size_t rounded(size_t bytes) {
   return (bytes + grain - 1) / grain * grain;
 }
 
+// A block that no tensor uses.
 struct Block {
   void* memory = nullptr;
-  size_t size = 0;          // as rounded()
-  uint64_t idle_since = 0;  // step, while it is kept
+  uint64_t idle_since = 0;  // step
 };
 
 void* new_memory(size_t size) {
@@ -48,18 +49,19 @@ class Blocks {
     return *blocks;
   }
 
-  Block* take(size_t bytes) {
+  void* take(size_t bytes) {
     const size_t size = rounded(bytes);
     {
       const std::lock_guard lock(mutex_);
       // A block of the next larger size will do as well.
       for (const size_t fitting : {size, rounded(size + 1)})
         if (const auto kept = kept_.find(fitting); kept != kept_.end() && !kept->second.empty()) {
-          Block* const block = kept->second.back();
+          const Block block = kept->second.back();
           kept->second.pop_back();
-          count_.kept -= block->size;
-          count_.used += block->size;
-          return block;
+          count_.kept -= fitting;
+          count_.used += fitting;
+          used_.emplace(block.memory, fitting);
+          return block.memory;
         }
     }
     void* memory = new_memory(size);
@@ -70,15 +72,21 @@ class Blocks {
     }
     const std::lock_guard lock(mutex_);
     count_.used += size;
-    return new Block{memory, size, 0};
+    used_.emplace(memory, size);
+    return memory;
   }
 
-  void give(Block* block) {
+  // Takes back a block; false if this is none of them.
+  bool give(void* memory) {
     const std::lock_guard lock(mutex_);
-    block->idle_since = step_;
-    kept_[block->size].push_back(block);
-    count_.used -= block->size;
-    count_.kept += block->size;
+    const auto used = used_.find(memory);
+    if (used == used_.end()) return false;
+    const size_t size = used->second;
+    used_.erase(used);
+    kept_[size].push_back({memory, step_});
+    count_.used -= size;
+    count_.kept += size;
+    return true;
   }
 
   void step_done() {
@@ -102,11 +110,10 @@ class Blocks {
     const std::lock_guard lock(mutex_);
     for (auto& [size, blocks] : kept_) {
       size_t idle = 0;
-      while (idle < blocks.size() && blocks[idle]->idle_since < since) ++idle;
+      while (idle < blocks.size() && blocks[idle].idle_since < since) ++idle;
       for (size_t i = 0; i < idle; ++i) {
         count_.kept -= size;
-        std::free(blocks[i]->memory);
-        delete blocks[i];
+        std::free(blocks[i].memory);
       }
       blocks.erase(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(idle));
     }
@@ -114,7 +121,8 @@ class Blocks {
 
   std::mutex mutex_;
   uint64_t step_ = 0;
-  std::map<size_t, std::vector<Block*>> kept_;
+  std::map<size_t, std::vector<Block>> kept_;  // by size as rounded()
+  std::unordered_map<void*, size_t> used_;
   TensorMemory count_;
 };
 
@@ -128,18 +136,19 @@ class KeepingAllocator final : public c10::Allocator {
     std::memcpy(to, from, bytes);
   }
 
+  c10::DeleterFnPtr raw_deleter() const { return &drop; }
+
  private:
   static c10::DataPtr make(size_t bytes) {
-    const c10::Device cpu(c10::DeviceType::CPU);
-    if (bytes == 0) return {nullptr, cpu};
-    if (bytes < kLarge) {
-      void* memory = nullptr;
-      if (::posix_memalign(&memory, kAlignment, bytes) != 0) throw std::bad_alloc();
-      return {memory, memory, &std::free, cpu};
-    }
-    Block* const block = Blocks::all().take(bytes);
-    return {block->memory, block, [](void* of) { Blocks::all().give(static_cast<Block*>(of)); },
-            cpu};
+    void* memory = nullptr;
+    if (bytes >= kLarge)
+      memory = Blocks::all().take(bytes);
+    else if (bytes > 0 && ::posix_memalign(&memory, kAlignment, bytes) != 0)
+      throw std::bad_alloc();
+    return {memory, memory, &drop, c10::Device(c10::DeviceType::CPU)};
+  }
+  static void drop(void* memory) {
+    if (memory != nullptr && !Blocks::all().give(memory)) std::free(memory);
   }
 };
 
