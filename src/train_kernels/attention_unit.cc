@@ -9,6 +9,7 @@
 #include "train_kernels/vector_io-inl.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 HWY_BEFORE_NAMESPACE();

@@ -5,6 +5,7 @@
 // The line above must come first.
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 
 #include "train_kernels/parallel.h"
 #include "train_kernels/rows.h"

@@ -2,15 +2,19 @@
 // of 70, half queries of 150 that see a prefix of 3 and 32 chunks; d 256, 4 heads of 64.
 #include <benchmark/benchmark.h>
 
-#include <numeric>
+#include <array>
+#include <deque>
+#include <span>
+#include <vector>
 
 #include "train_kernels/attention.h"
+#include "train_kernels/rows.h"
 #include "train_kernels/test_matrix.h"
 
 namespace msa::train_kernels {
 namespace {
 
-DType dtype_of(const benchmark::State& state) {
+DType type_of(const benchmark::State& state) {
   return state.range(0) != 0 ? DType::bf16 : DType::f32;
 }
 int threads_of(const benchmark::State& state) {
@@ -72,7 +76,7 @@ void count(benchmark::State& state, const char* name, double amount) {
 }
 
 void attention(benchmark::State& state) {
-  AttentionCase test(dtype_of(state), static_cast<size_t>(state.range(2)),
+  AttentionCase test(type_of(state), static_cast<size_t>(state.range(2)),
                      static_cast<size_t>(state.range(3)));
   for (auto _ : state)
     segment_attention(threads_of(state), test.inputs(), test.out.view(), test.log_sums.f32());
@@ -80,7 +84,7 @@ void attention(benchmark::State& state) {
 }
 
 void attention_backward(benchmark::State& state) {
-  AttentionCase test(dtype_of(state), static_cast<size_t>(state.range(2)),
+  AttentionCase test(type_of(state), static_cast<size_t>(state.range(2)),
                      static_cast<size_t>(state.range(3)));
   segment_attention(threads_of(state), test.inputs(), test.out.view(), test.log_sums.f32());
   auto& g = test.gradients;
@@ -100,6 +104,147 @@ void attention_shapes(benchmark::internal::Benchmark* bench) {
 }
 BENCHMARK(attention)->Apply(attention_shapes);
 BENCHMARK(attention_backward)->Apply(attention_shapes);
+
+// --- Row by row: what counts is memory ---
+
+constexpr size_t kTokens = 20000, kHidden = 256, kHeadDim = 64, kFeedForward = 768;
+
+// Matrices of a benchmark, and the bytes that it reads and writes.
+class RowsCase {
+ public:
+  explicit RowsCase(benchmark::State& state) : state_(state), type_(type_of(state)) {}
+  TestMatrix& activations(size_t cols) { return make(type_, cols); }
+  TestMatrix& stream() { return make(DType::f32, kHidden); }
+  std::span<float> vector(size_t n) {
+    vectors_.emplace_back(n, 0.5f);
+    return vectors_.back();
+  }
+  template <class Body>
+  void run(const Body& body) {
+    for (auto _ : state_) body(threads_of(state_));
+    count(state_, "GB/s", bytes_);
+  }
+
+ private:
+  TestMatrix& make(DType dtype, size_t cols) {
+    matrices_.push_back(TestMatrix::random(random_, dtype, kTokens, cols));
+    bytes_ += static_cast<double>(matrices_.back().bytes().size());
+    return matrices_.back();
+  }
+
+  benchmark::State& state_;
+  DType type_;
+  Random random_{1};
+  std::deque<TestMatrix> matrices_;
+  std::deque<std::vector<float>> vectors_;
+  double bytes_ = 0;
+};
+
+void add_norm(benchmark::State& state) {
+  RowsCase test(state);
+  auto &hidden = test.stream(), &sum = test.stream();
+  auto &delta = test.activations(kHidden), &normed = test.activations(kHidden);
+  const auto weight = test.vector(kHidden), inverse_rms = test.vector(kTokens);
+  test.run([&](int threads) {
+    add_rms_norm(threads, hidden.f32(), delta.view(), weight, 1e-6f, sum.f32(), normed.view(),
+                 inverse_rms);
+  });
+}
+
+void add_norm_backward(benchmark::State& state) {
+  RowsCase test(state);
+  auto &sum = test.stream(), &grad_sum = test.stream(), &grad_hidden = test.stream();
+  auto &grad_normed = test.activations(kHidden), &grad_delta = test.activations(kHidden);
+  const auto weight = test.vector(kHidden), inverse_rms = test.vector(kTokens);
+  const auto grad_weight = test.vector(kHidden);
+  test.run([&](int threads) {
+    add_rms_norm_backward(threads, sum.f32(), weight, inverse_rms, grad_normed.view(),
+                          grad_sum.f32(), {grad_hidden.f32(), grad_delta.view(), grad_weight});
+  });
+}
+
+struct Positions {
+  std::vector<int32_t> positions;
+  RotaryTable table;
+  Positions() : positions(make()), table(positions, kHeadDim, 1e6) {}
+  static std::vector<int32_t> make() {
+    std::vector<int32_t> all(kTokens);
+    for (size_t t = 0; t < kTokens; ++t) all[t] = static_cast<int32_t>(t % 400);
+    return all;
+  }
+};
+
+void rotary(benchmark::State& state) {
+  RowsCase test(state);
+  const Positions at;
+  auto &x = test.activations(kHidden), &y = test.activations(kHidden);
+  const auto weight = test.vector(kHeadDim);
+  test.run([&](int threads) {
+    head_norm_rotary(threads, x.view(), weight, 1e-6f, at.positions, at.table, y.view());
+  });
+}
+
+void rotary_backward(benchmark::State& state) {
+  RowsCase test(state);
+  const Positions at;
+  auto& x = test.activations(kHidden);
+  auto &grad_y = test.activations(kHidden), &grad_x = test.activations(kHidden);
+  const auto weight = test.vector(kHeadDim), grad_weight = test.vector(kHeadDim);
+  test.run([&](int threads) {
+    head_norm_rotary_backward(threads, x.view(), weight, 1e-6f, at.positions, at.table,
+                              grad_y.view(), grad_x.view(), grad_weight);
+  });
+}
+
+void gated(benchmark::State& state) {
+  RowsCase test(state);
+  auto &gate_up = test.activations(2 * kFeedForward), &y = test.activations(kFeedForward);
+  test.run([&](int threads) { swiglu(threads, gate_up.view(), y.view()); });
+}
+
+void gated_backward(benchmark::State& state) {
+  RowsCase test(state);
+  auto& gate_up = test.activations(2 * kFeedForward);
+  auto &grad_y = test.activations(kFeedForward), &back = test.activations(2 * kFeedForward);
+  test.run(
+      [&](int threads) { swiglu_backward(threads, gate_up.view(), grad_y.view(), back.view()); });
+}
+
+std::vector<int32_t> runs_of_35() {
+  std::vector<int32_t> runs;
+  for (size_t t = 0; t <= kTokens; t += 35) runs.push_back(static_cast<int32_t>(t));
+  return runs;
+}
+
+void pool(benchmark::State& state) {
+  RowsCase test(state);
+  const std::vector<int32_t> runs = runs_of_35();
+  auto& x = test.activations(kHidden);
+  TestMatrix means(DType::f32, runs.size() - 1, kHidden);
+  test.run([&](int threads) { pool_rows(threads, x.view(), runs, means.f32()); });
+}
+
+void pool_backward(benchmark::State& state) {
+  RowsCase test(state);
+  const std::vector<int32_t> runs = runs_of_35();
+  auto& grad_x = test.activations(kHidden);
+  Random random(1);
+  const auto grad = TestMatrix::random(random, DType::f32, runs.size() - 1, kHidden);
+  test.run([&](int threads) { pool_rows_backward(threads, grad.f32(), runs, grad_x.view()); });
+}
+
+void rows_shapes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"bf16", "threads"})->Unit(benchmark::kMillisecond)->UseRealTime();
+  bench->Args({1, 1})->Args({1, 2})->Args({0, 1});
+}
+BENCHMARK(add_norm)->Apply(rows_shapes);
+BENCHMARK(add_norm_backward)->Apply(rows_shapes);
+BENCHMARK(rotary)->Apply(rows_shapes);
+BENCHMARK(rotary_backward)->Apply(rows_shapes);
+BENCHMARK(gated)->Apply(rows_shapes);
+BENCHMARK(gated_backward)->Apply(rows_shapes);
+BENCHMARK(pool)->Apply(rows_shapes);
+BENCHMARK(pool_backward)->Apply(rows_shapes);
 
 }  // namespace
 }  // namespace msa::train_kernels
