@@ -51,12 +51,19 @@ class Writer {
     entity_.facts = std::move(told_);
     SampleDocument document;
     if (draw_.chance(0.85)) document.title = entity_.name;
-    for (const std::string& sentence : sentences_)
-      document.text += (document.text.empty() ? "" : " ") + sentence;
+    for (size_t i = 0; i < sentences_.size(); ++i) {
+      if (i > 0) document.text += ' ';
+      document.text += finish(sentences_[i], i == 0, i > 0 && sentences_[i - 1].names_rival);
+    }
     return document;
   }
 
  private:
+  struct Sentence {
+    std::string text;          // {n} and {n's} still open
+    bool names_rival = false;  // another entity, so that a pronoun behind it could mean that one
+  };
+
   // A way to tell one or two of the facts that are left.
   struct Choice {
     std::string_view pattern;
@@ -126,7 +133,7 @@ class Writer {
       choice.pattern = draw_.pick(plain);
     }
     std::string text = text_of(choice);
-    const bool names_other = choice.first != kNoEntity && names(choice);
+    const bool names_other = names(choice);
     tell(choice);
     // The type is told by most openings, as a person's occupation.
     if (entity_.kind == Kind::person && has(choice.pattern, "{t}")) {
@@ -137,8 +144,7 @@ class Writer {
         rest_.erase(occupation);
       }
     }
-    add(std::move(text));
-    after_other_ = names_other;
+    add(std::move(text), names_other);
   }
 
   // Whether the facts name another entity to which "she" or "it" might be taken to refer.
@@ -173,19 +179,17 @@ class Writer {
     }
     tell(choice);
     // "{n} was born in Velmar and studied at …"
-    const bool can_join = !joined_ && is_plain(last_) && is_plain(text) &&
-                          verb_of(last_) != verb_of(text) && draw_.chance(0.4);
+    std::string& last = sentences_.back().text;
+    const bool can_join = !joined_ && is_plain(last) && is_plain(text) &&
+                          verb_of(last) != verb_of(text) && draw_.chance(0.4);
     if (can_join) {
-      std::string both = last_.substr(0, last_.size() - 1) + " and " + text.substr(4);
-      words_ -= word_count(sentences_.back());
-      sentences_.pop_back();
-      after_other_ = before_last_;
-      add(std::move(both));
+      words_ += word_count(text);
+      last.replace(last.size() - 1, 1, " and " + text.substr(4));
+      sentences_.back().names_rival = names_other;
     } else {
-      add(std::move(text));
+      add(std::move(text), names_other);
     }
     joined_ = can_join;
-    after_other_ = names_other;
   }
 
   // Sentences without facts, here and there, while the article is too short.
@@ -197,9 +201,7 @@ class Writer {
       fillers.pop_back();
       put_type(text, entity_.type);
       if (words_ + word_count(text) + kNameWords > size_.most_words) continue;
-      // Names or nouns instead of pronouns, so that it can stand anywhere.
-      after_other_ = true;
-      add(std::move(text));
+      add(std::move(text), false);
       const size_t at = 1 + draw_.below(sentences_.size() - 1);
       std::rotate(sentences_.begin() + static_cast<std::ptrdiff_t>(at), sentences_.end() - 1,
                   sentences_.end());
@@ -223,21 +225,25 @@ class Writer {
     return "the " + std::string(noun);
   }
 
-  // Puts names and pronouns in the place of {n} and {n's}, and adds the sentence.
-  void add(std::string text) {
-    last_ = text;
-    before_last_ = after_other_;
+  void add(std::string text, bool names_rival) {
+    words_ += word_count(text);
+    sentences_.push_back({std::move(text), names_rival});
+  }
+
+  // Puts names and pronouns in the place of {n} and {n's} of a sentence.
+  std::string finish(const Sentence& sentence, bool is_first_sentence, bool after_rival) {
+    std::string text = sentence.text;
     const bool is_person = entity_.kind == Kind::person;
-    const std::string subject = is_person ? (entity_.female ? "she" : "he") : "it";
-    const std::string possessive = is_person ? (entity_.female ? "her" : "his") : "its";
+    const std::string_view subject = is_person ? (entity_.female ? "she" : "he") : "it";
+    const std::string_view possessive = is_person ? (entity_.female ? "her" : "his") : "its";
     bool is_first = true;
     for (size_t at = text.find("{n"); at != kNone; at = text.find("{n", at)) {
       const bool owns = text.compare(at, 5, "{n's}") == 0;
       std::string mention;
-      if (sentences_.empty() && is_first) {
+      if (is_first_sentence && is_first) {
         mention = full_name();
         if (owns) mention += "'s";
-      } else if (!is_first || (at == 0 && !after_other_ && draw_.chance(0.7))) {
+      } else if (!is_first || (at == 0 && !after_rival && draw_.chance(0.6))) {
         mention = owns ? possessive : subject;
       } else {
         const bool full = draw_.chance(0.15) && !(entity_.kind == Kind::work && owns);
@@ -252,8 +258,7 @@ class Writer {
     put(text, "{woman}", entity_.female ? "woman" : "man");
     correct_articles(text);
     capitalize(text);
-    words_ += word_count(text);
-    sentences_.push_back(std::move(text));
+    return text;
   }
 
   // Words that a name takes more than the slot it stands in.
@@ -264,12 +269,9 @@ class Writer {
   Random& draw_;
   bool in_quotes_;
   std::vector<Fact> rest_, told_;  // facts to tell, and facts told
-  std::vector<std::string> sentences_;
+  std::vector<Sentence> sentences_;
   size_t words_ = 0;
-  std::string last_;  // the last sentence, {n} still open
-  // Whether another entity was named since this one was, now and before the last sentence; and
-  // whether the last sentence is two joined ones.
-  bool after_other_ = false, before_last_ = false, joined_ = false;
+  bool joined_ = false;  // whether the last sentence is two joined ones
 };
 
 }  // namespace

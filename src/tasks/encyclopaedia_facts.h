@@ -74,6 +74,7 @@ struct PairSentence {
 struct Type {
   std::string_view word;
   std::string_view made = {}, written = {}, maker = {};
+  int64_t first_year = 0;  // there were none before
 };
 
 struct KindTexts {

@@ -214,7 +214,7 @@ std::vector<Relation> place_relations() {
        {"The national dish of {n} is {v}.", "{n's} national dish is {v}.",
         "Cooks in {n} are proud of their {v}, the national dish.",
         "On holidays people in {n} eat {v}.", "No feast in {n} is complete without {v}.",
-        "In {n} {v} is eaten on every holiday."},
+        "Every feast in {n} ends with {v}."},
        {"What is the national dish of {c}?", "What do people eat on holidays in {c}?",
         "What is {c}'s national dish?", "Which dish belongs to every feast in {c}?",
         "Of which dish are the cooks of {c} proud?", "the national dish of {c}",

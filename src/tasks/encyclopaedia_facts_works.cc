@@ -199,7 +199,7 @@ std::vector<Relation> work_relations() {
        number(2, 58),
        {"{n} has been translated into {v} languages.", "{n} can be read in {v} languages.",
         "There are translations of {n} into {v} languages.", "{n} appeared in {v} languages.",
-        "So far {n} has come out in {v} languages.", "{v} languages have a translation of {n}."},
+        "So far {n} has come out in {v} languages.", "Translations of {n} exist in {v} languages."},
        {"Into how many languages was {c} translated?", "In how many languages can one read {c}?",
         "How many languages have a translation of {c}?", "In how many languages did {c} appear?",
         "Into how many languages are there translations of {c}?",

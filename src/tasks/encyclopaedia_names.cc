@@ -85,7 +85,7 @@ std::string capitalized(std::string_view word) {
 void name_person(Entity& entity, const Entity* like, Namer& namer, Split split, Random& draw) {
   const bool same_last = like != nullptr && draw.chance(0.5);
   const bool same_first = like != nullptr && !same_last;
-  entity.female = same_first ? like->female : draw.chance(0.5);
+  if (same_first) entity.female = like->female;
   entity.first = same_first ? like->first : first_name(draw, entity.female, split);
   entity.last = entity.root = same_last ? like->root : namer.root(draw);
   entity.name = entity.first;

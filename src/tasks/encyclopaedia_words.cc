@@ -49,14 +49,19 @@ constexpr uint64_t kLongest = (words_of(6) - kReplacements) / kParts;
 // Decides which words belong to which split and use: never change it, models are trained by it.
 constexpr uint64_t kSpreadSeed = 0x656e6379636c6f;
 
-constexpr std::array<std::string_view, 26> kUnfit = {
-    "fuck", "shit", "cunt", "nigg", "nazi",  "rape", "slut",  "whor", "porn",
-    "piss", "tits", "anus", "dick", "cock",  "puss", "fagg",  "kike", "penis",
-    "titt", "dild", "twat", "wank", "vagin", "turd", "negro", "bitch"};
+// What no name should have in it, or begin with.
+constexpr std::array<std::string_view, 8> kUnfit = {"fuck", "cunt", "nigg",  "nazi",
+                                                    "fagg", "kike", "negro", "porn"};
+constexpr std::array<std::string_view, 16> kUnfitStarts = {
+    "shit", "rape", "slut",  "whor", "piss", "tit",  "anus",  "dick",
+    "cock", "puss", "penis", "dild", "twat", "wank", "vagin", "turd"};
 
 bool is_fit(std::string_view word) {
   return std::ranges::none_of(
-      kUnfit, [&](std::string_view part) { return word.find(part) != std::string_view::npos; });
+             kUnfit,
+             [&](std::string_view part) { return word.find(part) != std::string_view::npos; }) &&
+         std::ranges::none_of(kUnfitStarts,
+                              [&](std::string_view start) { return word.starts_with(start); });
 }
 
 std::string word(uint64_t number, int vowels) {

@@ -35,6 +35,16 @@ std::vector<std::string_view> trades(const Relation& relation, const Entity& sou
   return {};
 }
 
+// What an article on an entity named by the relation must not tell: it would contradict it, as a
+// capital that lies in another country.
+std::string_view silence(const Relation& relation) {
+  if (relation.key == "country/capital") return "city/country";
+  if (relation.key == "country/mountain") return "mountain/country";
+  if (relation.key == "city/river") return "river/country";
+  if (relation.key == "club/stadium") return "building/city";
+  return {};
+}
+
 std::string number_text(Random& draw, const Value& value) {
   const double low = std::log(static_cast<double>(value.low));
   const double high = std::log(static_cast<double>(value.high));
@@ -52,8 +62,10 @@ struct World::Wish {
   Kind kind = Kind::person;
   std::vector<std::string_view> types = {};  // empty: any
   int64_t first_year = -kAnyGap, last_year = kAnyGap;
-  int64_t alive_in = -kAnyGap;   // a person's year of death is not before
-  const Entity* like = nullptr;  // whose name it shares a part of
+  int64_t alive_in = -kAnyGap;  // a person's year of death is not before
+  std::optional<bool> female = {};
+  std::string_view silent_on = {};  // the key of a relation that its article says nothing about
+  const Entity* like = nullptr;     // whose name it shares a part of
 };
 
 std::string Namer::root(Random& draw) {
@@ -96,13 +108,14 @@ Entity World::make(const Wish& wish) {
   } else {
     entity.type = *std::ranges::find(texts.types, draw_.pick(wish.types), &Type::word);
   }
-  const int64_t low = std::max(texts.first_year, wish.first_year);
+  const int64_t low = std::max({texts.first_year, entity.type.first_year, wish.first_year});
   const int64_t high = std::min(texts.last_year, wish.last_year);
   assert(low <= high);
   entity.year = low + static_cast<int64_t>(draw_.below(static_cast<uint64_t>(high - low + 1)));
   if (wish.kind == Kind::person) {
     const int64_t first = std::max(entity.year + 35, wish.alive_in);
     const int64_t last = std::max(first, std::min(entity.year + 92, kLastYear));
+    entity.female = wish.female.value_or(draw_.chance(0.5));
     entity.end_year =
         first + static_cast<int64_t>(draw_.below(static_cast<uint64_t>(last - first + 1)));
   }
@@ -116,16 +129,17 @@ size_t World::add(const Wish& wish, size_t depth) {
   const size_t at = entities_.size();
   entities_.push_back(make(wish));
   complete_.push_back(false);
-  give_facts(at, depth, wish.like);
+  give_facts(at, depth, wish);
   complete_[at] = true;
   return at;
 }
 
-void World::give_facts(size_t entity, size_t depth, const Entity* like) {
+void World::give_facts(size_t entity, size_t depth, const Wish& wish) {
+  const Entity* const like = wish.like;
   const std::vector<Relation>& all = relations();
   std::vector<size_t> possible, first;
   for (size_t r = 0; r < all.size(); ++r) {
-    if (all[r].kind != entities_[entity].kind) continue;
+    if (all[r].kind != entities_[entity].kind || all[r].key == wish.silent_on) continue;
     const std::vector<std::string_view>& types = all[r].types;
     if (!types.empty() && std::ranges::find(types, entities_[entity].type.word) == types.end())
       continue;
@@ -185,6 +199,9 @@ std::string World::entity_value(size_t entity, const Relation& relation, size_t 
   const Value& value = relation.value;
   Wish wish{.kind = value.target};
   if (!value.type.empty()) wish.types = {value.type};
+  if (relation.key == "person/mother") wish.female = true;
+  if (relation.key == "person/spouse") wish.female = !source.female;
+  wish.silent_on = silence(relation);
   if (value.linked && value.target == Kind::person) wish.types = trades(relation, source);
   if (value.linked && value.high != kAnyGap) {
     const KindTexts& texts = texts_of(value.target);
@@ -206,7 +223,9 @@ std::string World::entity_value(size_t entity, const Relation& relation, size_t 
             (other.kind != Kind::person || other.end_year >= wish.alive_in) &&
             (wish.types.empty() ||
              std::ranges::find(wish.types, other.type.word) != wish.types.end()) &&
-            complete_[e] && std::ranges::find(source.facts, e, &Fact::entity) == source.facts.end())
+            complete_[e] && !tells(e, wish.silent_on) &&
+            !(relation.kind == Kind::country && is_named(relation, e)) &&
+            std::ranges::find(source.facts, e, &Fact::entity) == source.facts.end())
           fitting.push_back(e);
       }
       if (!fitting.empty()) {
@@ -220,6 +239,22 @@ std::string World::entity_value(size_t entity, const Relation& relation, size_t 
     }
   }
   return make(wish).name_in_text();
+}
+
+// Whether an entity has a fact of that relation.
+bool World::tells(size_t entity, std::string_view key) const {
+  return std::ranges::any_of(entities_[entity].facts, [&](const Fact& fact) {
+    return relations()[fact.relation].key == key;
+  });
+}
+
+// Whether the entity is the capital, the highest mountain, … of another.
+bool World::is_named(const Relation& relation, size_t entity) const {
+  return std::ranges::any_of(entities_, [&](const Entity& other) {
+    return std::ranges::any_of(other.facts, [&](const Fact& fact) {
+      return fact.entity == entity && relations()[fact.relation].key == relation.key;
+    });
+  });
 }
 
 }  // namespace msa::encyclopaedia

@@ -73,10 +73,13 @@ class World {
 
   Entity make(const Wish& wish);
   size_t add(const Wish& wish, size_t depth);
-  void give_facts(size_t entity, size_t depth, const Entity* like);
+  void give_facts(size_t entity, size_t depth, const Wish& wish);
   bool give_fact(size_t entity, size_t relation, size_t depth, bool must_lead_on);
   std::string entity_value(size_t entity, const Relation& relation, size_t depth, bool must_lead_on,
                            size_t& target);
+
+  bool tells(size_t entity, std::string_view key) const;
+  bool is_named(const Relation& relation, size_t entity) const;
 
   Namer& namer_;
   Split split_;
