@@ -157,13 +157,13 @@ void print_report(Session& session, const eval::Exam& exam, const eval::EvalRepo
   const std::vector<eval::Summary> summaries = eval::summarise(exam, report);
   if (!summaries.empty()) {
     std::vector<Row> rows = {{"memory", "mode", "kind", "n", "right", "+-", "exact", "F1",
-                              "contains", "values", "route@1", fmt::format("@{}", report.top_k),
-                              "routed", "later", "brought", "all", "p50 s", "p95 s", "first s"}};
+                              "contains", "route@1", fmt::format("@{}", report.top_k), "routed",
+                              "later", "brought", "all", "p50 s", "p95 s", "first s"}};
     for (const eval::Summary& s : summaries)
       rows.push_back({to_string(report.sizes[s.size].size), to_string(report.modes[s.mode]),
                       fit(printable_line(s.kind), 28), format_count(s.questions),
                       percent(s.accuracy), percent(s.accuracy_error), percent(s.exact),
-                      percent(s.f1), percent(s.contains), percent(s.values), percent(s.route_first),
+                      percent(s.f1), percent(s.contains), percent(s.route_first),
                       percent(s.route_k), percent(s.routed), percent(s.routed_later),
                       percent(s.injected_first), percent(s.injected_all), seconds(s.total_ms_p50),
                       seconds(s.total_ms_p95), seconds(s.first_token_ms_p50)});

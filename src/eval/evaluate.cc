@@ -6,8 +6,6 @@
 #include <chrono>
 #include <memory>
 #include <system_error>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "base/files.h"
@@ -21,61 +19,6 @@ namespace {
 
 constexpr size_t kKeywordDocuments = 16;
 constexpr uint64_t kBytesPerToken = 8;  // of text and catalogue, when disk space is estimated
-
-using Documents = std::unordered_set<uint64_t>;  // indices as MemoryPlan has them
-
-double share_of(const std::vector<uint32_t>& wanted, const Documents& found) {
-  const auto hits = std::ranges::count_if(wanted, [&](uint32_t d) { return found.contains(d); });
-  return static_cast<double>(hits) / static_cast<double>(wanted.size());
-}
-
-std::vector<uint32_t> all_steps(const ExamQuestion& question) {
-  std::vector<uint32_t> documents;
-  for (const std::vector<uint32_t>& step : question.steps)
-    documents.insert(documents.end(), step.begin(), step.end());
-  return documents;
-}
-
-// The first `limit` documents of a ranking, passages of one document counted once each.
-Documents first_of(const Routing& routing, const DocumentIds& ids, size_t limit) {
-  Documents found;
-  for (size_t i = 0; i < std::min(limit, routing.ranking.size()); ++i)
-    found.insert(ids.find(routing.ranking[i].id));
-  return found;
-}
-
-void score_retrieval(const ExamQuestion& question, const Answer& answer, const DocumentIds& ids,
-                     size_t top_k, Outcome& outcome) {
-  const std::vector<uint32_t>& first_step = question.steps.front();
-  const Documents best = first_of(answer.routing, ids, 1);
-  outcome.route_first =
-      std::ranges::any_of(first_step, [&](uint32_t d) { return best.contains(d); }) ? 1 : 0;
-  outcome.route_k = share_of(first_step, first_of(answer.routing, ids, top_k));
-  outcome.routed = share_of(first_step, first_of(answer.routing, ids, SIZE_MAX));
-  if (question.steps.size() > 1) {
-    double sum = 0;
-    for (size_t s = 1; s < question.steps.size(); ++s)
-      if (s < answer.rounds.size())
-        sum += share_of(question.steps[s], first_of(answer.rounds[s].routing, ids, SIZE_MAX));
-    outcome.routed_later = sum / static_cast<double>(question.steps.size() - 1);
-  }
-
-  std::unordered_map<uint32_t, uint64_t> by_number;
-  for (const Citation& citation : answer.citations)
-    by_number.emplace(citation.number, ids.find(citation.id));
-  Documents first, all;
-  for (size_t r = 0; r < answer.rounds.size(); ++r) {
-    for (const uint32_t number : answer.rounds[r].numbers) {
-      const auto at = by_number.find(number);
-      if (at == by_number.end()) continue;
-      all.insert(at->second);
-      if (r == 0) first.insert(at->second);
-    }
-  }
-  outcome.injected_first = share_of(first_step, first);
-  outcome.injected_all = share_of(all_steps(question), all);
-  outcome.rounds = answer.rounds.size();
-}
 
 // Whether an error is about one question rather than about everything.
 bool is_about_question(Code code) {
@@ -305,7 +248,7 @@ class Evaluation {
       }
       if (!is_about_question(answer.error().code)) return answer.error();
       outcome.error = answer.error().message;
-      if (question.steps.size() > 1) outcome.routed_later = 0;
+      if (question.steps.size() > 1) outcome.retrieval.routed_later = 0;
       return std::optional(std::move(outcome));
     }
     if (answer->finish == "cancelled") {
@@ -315,7 +258,8 @@ class Evaluation {
     outcome.answer = answer->text;
     outcome.finish = answer->finish;
     outcome.score = score_answer(answer->text, question.expected, question.values);
-    score_retrieval(question, *answer, ids_, report_.top_k, outcome);
+    outcome.retrieval = score_retrieval(question, *answer, ids_, report_.top_k);
+    outcome.rounds = answer->rounds.size();
     outcome.first_token_ms = answer->timing.first_token_ms;
     outcome.total_ms = answer->timing.total_ms;
     return std::optional(std::move(outcome));
@@ -337,8 +281,9 @@ class Evaluation {
     for (const uint32_t index : plan.questions) {
       if (stopped()) return {};
       const ExamQuestion& question = exam_.questions[index];
-      MSA_ASSIGN(const std::vector<uint64_t> found,
-                 search.find(question.question, kKeywordDocuments));
+      MSA_ASSIGN(std::vector<uint64_t> found, search.find(question.question, kKeywordDocuments));
+      for (uint64_t& document : found)
+        if (document < exam_.documents.size()) document = exam_.first_of_text[document];
       const Documents all(found.begin(), found.end());
       KeywordOutcome outcome;
       outcome.size = static_cast<uint32_t>(report_.sizes.size() - 1);

@@ -13,6 +13,7 @@
 #include "eval/exam.h"
 #include "eval/memory_size.h"
 #include "eval/score.h"
+#include "eval/score_retrieval.h"
 #include "msa/msa.h"
 
 namespace msa::eval {
@@ -39,7 +40,7 @@ struct EvalOptions {
   std::filesystem::path work;
 };
 
-// What came of one question in one memory and mode. Shares are of documents, from 0 to 1.
+// What came of one question in one memory and mode.
 struct Outcome {
   uint32_t size = 0;      // index into EvalReport::sizes
   uint32_t mode = 0;      // index into EvalReport::modes
@@ -47,15 +48,7 @@ struct Outcome {
   std::string answer, finish;
   std::string error;  // why there is no answer, or empty; counts as wrong
   Score score;
-  // Of the first round's routing and the documents of the first step:
-  double route_first = 0;  // 1 if the overall ranking begins with one of them
-  double route_k = 0;      // share among the first k of the ranking, k documents per router layer
-  double routed = 0;       // share that any router layer chose
-  // Of each later step's documents, the share that any layer chose in the round of that step; none
-  // for questions of one step. A round that did not take place chose nothing.
-  std::optional<double> routed_later;
-  double injected_first = 0;  // share of the first step's documents that the first round brought
-  double injected_all = 0;    // share of all steps' documents that all rounds brought
+  RetrievalScore retrieval;
   size_t rounds = 0;
   double first_token_ms = 0, total_ms = 0;
 };

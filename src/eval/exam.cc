@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -34,7 +35,11 @@ class Builder {
   Builder(Exam exam, const ExamOptions& options) : exam_(std::move(exam)), options_(options) {}
 
   void add_collection(const std::vector<SampleDocument>& documents) {
-    for (const SampleDocument& document : documents) add_document(document);
+    for (const SampleDocument& document : documents) {
+      const uint64_t hash = text_hash(document);
+      const std::optional<uint32_t> first = find_text(document, hash);
+      insert(document, hash, first.value_or(next_index()));
+    }
     exam_.collection = exam_.documents.size();
   }
 
@@ -83,33 +88,46 @@ class Builder {
   Exam take() { return std::move(exam_); }
 
  private:
-  // The index of `document`, which is new or the same text as one that is there. An id that stands
-  // for another text already gets a new one; but a document of the collection is known by its id
-  // alone, for makers may shorten it.
-  uint32_t add_document(SampleDocument document) {
-    const uint64_t hash = text_hash(document);
-    if (!document.id.empty()) {
-      const auto known = by_id_.find(document.id);
-      if (known != by_id_.end() && known->second < exam_.collection) return known->second;
-    }
+  uint32_t next_index() const { return static_cast<uint32_t>(exam_.documents.size()); }
+
+  // The first document of this title and text.
+  std::optional<uint32_t> find_text(const SampleDocument& document, uint64_t hash) const {
     for (auto [at, end] = by_text_.equal_range(hash); at != end; ++at) {
       const SampleDocument& known = exam_.documents[at->second];
       if (known.title == document.title && known.text == document.text) return at->second;
     }
+    return std::nullopt;
+  }
+
+  // An id that stands for another document already gets a new ending.
+  void insert(SampleDocument document, uint64_t hash, uint32_t first) {
     if (document.id.empty()) document.id = "text-" + to_hex(hash);
     for (const std::string wanted = document.id; by_id_.contains(document.id);)
       document.id = fmt::format("{}~{}", wanted, ++renamed_);
-    const auto index = static_cast<uint32_t>(exam_.documents.size());
-    by_text_.emplace(hash, index);
-    by_id_.emplace(document.id, index);
+    if (first == next_index()) by_text_.emplace(hash, first);
+    by_id_.emplace(document.id, next_index());
+    exam_.first_of_text.push_back(first);
     exam_.documents.push_back(std::move(document));
-    return index;
+  }
+
+  // The index of `document`, which is new or the same text as one that is there. A document of the
+  // collection is known by its id alone, for makers may shorten it.
+  uint32_t add_document(const SampleDocument& document) {
+    if (!document.id.empty()) {
+      const auto known = by_id_.find(document.id);
+      if (known != by_id_.end() && known->second < exam_.collection)
+        return exam_.first_of_text[known->second];
+    }
+    const uint64_t hash = text_hash(document);
+    if (const std::optional<uint32_t> known = find_text(document, hash)) return *known;
+    insert(document, hash, next_index());
+    return next_index() - 1;
   }
 
   Exam exam_;
   const ExamOptions& options_;
   std::unordered_map<std::string, uint32_t> by_id_;
-  std::unordered_multimap<uint64_t, uint32_t> by_text_;
+  std::unordered_multimap<uint64_t, uint32_t> by_text_;  // first ones
   uint64_t renamed_ = 0;
 };
 

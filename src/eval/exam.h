@@ -30,10 +30,13 @@ struct ExamGroup {
 };
 
 struct Exam {
-  // All documents with known texts, each once. Ids are unique, none is empty. The first
-  // `collection` of them belong to every memory.
+  // All documents with known texts. Ids are unique, none is empty. The first `collection` of them
+  // belong to every memory; a collection may hold a text several times, all others are there once.
   std::vector<SampleDocument> documents;
   size_t collection = 0;
+  // For each document the first one of the same title and text (most often itself). Steps name
+  // first ones: where the same text stands in two documents, either is right.
+  std::vector<uint32_t> first_of_text;
   std::vector<ExamQuestion> questions;
   std::vector<ExamGroup> groups;
   // Makes what fills a memory up; may be null.

@@ -20,7 +20,7 @@ class KeywordSearch {
   KeywordSearch& operator=(KeywordSearch&&) noexcept;
   ~KeywordSearch();
 
-  // Adds document `number`, at most 2^62; numbers are unique.
+  // Adds document `number`, at most 2^62; each number once.
   Result<void> add(uint64_t number, std::string_view title, std::string_view text);
   // The best `limit` documents that share a word (its stem) with the question, best first.
   Result<std::vector<uint64_t>> find(std::string_view question, size_t limit);

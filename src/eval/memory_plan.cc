@@ -127,7 +127,8 @@ Result<std::optional<Document>> PlanSource::next() {
 }
 
 DocumentIds::DocumentIds(const Exam& exam) {
-  for (uint32_t i = 0; i < exam.documents.size(); ++i) by_id_.emplace(exam.documents[i].id, i);
+  for (uint32_t i = 0; i < exam.documents.size(); ++i)
+    by_id_.emplace(exam.documents[i].id, exam.first_of_text[i]);
 }
 
 uint64_t DocumentIds::find(std::string_view id) const {

@@ -74,11 +74,12 @@ class PlanSource : public DocumentSource {
   size_t given_ = 0;
 };
 
-// The document of a plan whose id this is, or one of whose passages has it; `exam.documents.size()`
-// or more: a distractor or none.
+// Finds documents by what a bank calls them.
 class DocumentIds {
  public:
   explicit DocumentIds(const Exam& exam);
+  // The first document of the same text as the one whose id this is, or one of whose passages has
+  // it; UINT64_MAX: a distractor.
   uint64_t find(std::string_view id) const;
 
  private:

@@ -20,15 +20,15 @@ using Json = nlohmann::ordered_json;
 constexpr size_t kMostCurves = 8;
 
 // Shares with four digits, times with two: more is noise.
-Json rounded(double value, double unit) {
+Json rounded(double value, double per_unit) {
   if (!std::isfinite(value)) return nullptr;
-  return std::round(value / unit) * unit;
+  return std::round(value * per_unit) / per_unit;
 }
 Json share(double value) {
-  return rounded(value, 1e-4);
+  return rounded(value, 10'000);
 }
-Json milliseconds(double value) {
-  return rounded(value, 1e-2);
+Json hundredths(double value) {
+  return rounded(value, 100);
 }
 Json share(const std::optional<double>& value) {
   return value ? share(*value) : Json(nullptr);
@@ -43,7 +43,7 @@ Json to_json(const SizeReport& size) {
                {"tokens", size.tokens},
                {"rejected", size.rejected},
                {"encoded_tokens", size.encoded_tokens},
-               {"encode_seconds", milliseconds(size.encode_seconds)}};
+               {"encode_seconds", hundredths(size.encode_seconds)}};
   if (!size.skipped.empty()) json["skipped"] = size.skipped;
   return json;
 }
@@ -66,10 +66,10 @@ Json to_json(const Summary& s, const EvalReport& report) {
           {"routed_later", share(s.routed_later)},
           {"injected_first", share(s.injected_first)},
           {"injected_all", share(s.injected_all)},
-          {"rounds", milliseconds(s.rounds)},
-          {"total_ms_p50", milliseconds(s.total_ms_p50)},
-          {"total_ms_p95", milliseconds(s.total_ms_p95)},
-          {"first_token_ms_p50", milliseconds(s.first_token_ms_p50)}};
+          {"rounds", hundredths(s.rounds)},
+          {"total_ms_p50", hundredths(s.total_ms_p50)},
+          {"total_ms_p95", hundredths(s.total_ms_p95)},
+          {"first_token_ms_p50", hundredths(s.first_token_ms_p50)}};
 }
 
 Json to_json(const KeywordSummary& s, const EvalReport& report) {
@@ -105,15 +105,15 @@ Json to_json(const Outcome& o, const Exam& exam, const EvalReport& report) {
                {"f1", share(o.score.f1)},
                {"contains", share(o.score.contains)},
                {"values", share(o.score.values)},
-               {"route_first", share(o.route_first)},
-               {"route_k", share(o.route_k)},
-               {"routed", share(o.routed)},
-               {"routed_later", share(o.routed_later)},
-               {"injected_first", share(o.injected_first)},
-               {"injected_all", share(o.injected_all)},
+               {"route_first", share(o.retrieval.route_first)},
+               {"route_k", share(o.retrieval.route_k)},
+               {"routed", share(o.retrieval.routed)},
+               {"routed_later", share(o.retrieval.routed_later)},
+               {"injected_first", share(o.retrieval.injected_first)},
+               {"injected_all", share(o.retrieval.injected_all)},
                {"rounds", o.rounds},
-               {"total_ms", milliseconds(o.total_ms)},
-               {"first_token_ms", milliseconds(o.first_token_ms)}});
+               {"total_ms", hundredths(o.total_ms)},
+               {"first_token_ms", hundredths(o.first_token_ms)}});
   return json;
 }
 

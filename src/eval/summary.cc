@@ -40,17 +40,17 @@ Summary summary_of(const Group<Outcome>& group, std::string kind) {
   s.f1 = mean_of([](const Outcome& o) { return o.score.f1; });
   s.contains = mean_of([](const Outcome& o) { return o.score.contains; });
   s.values = mean_of([](const Outcome& o) { return o.score.values; });
-  s.route_first = mean_of([](const Outcome& o) { return o.route_first; });
-  s.route_k = mean_of([](const Outcome& o) { return o.route_k; });
-  s.routed = mean_of([](const Outcome& o) { return o.routed; });
-  s.injected_first = mean_of([](const Outcome& o) { return o.injected_first; });
-  s.injected_all = mean_of([](const Outcome& o) { return o.injected_all; });
+  s.route_first = mean_of([](const Outcome& o) { return o.retrieval.route_first; });
+  s.route_k = mean_of([](const Outcome& o) { return o.retrieval.route_k; });
+  s.routed = mean_of([](const Outcome& o) { return o.retrieval.routed; });
+  s.injected_first = mean_of([](const Outcome& o) { return o.retrieval.injected_first; });
+  s.injected_all = mean_of([](const Outcome& o) { return o.retrieval.injected_all; });
   s.rounds = mean_of([](const Outcome& o) { return static_cast<double>(o.rounds); });
   double later = 0;
   uint64_t with_later = 0;
   std::vector<double> total, first_token;
   for (const Outcome* o : group) {
-    if (o->routed_later) later += *o->routed_later, ++with_later;
+    if (o->retrieval.routed_later) later += *o->retrieval.routed_later, ++with_later;
     if (!o->error.empty()) {
       ++s.errors;
       continue;
