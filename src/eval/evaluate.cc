@@ -138,7 +138,7 @@ class Evaluation {
         keep ? options_.work /
                    folder_name(exam_, options_, report_.model, planner_, size, now.memory - 1)
              : scratch_->path() / "memory";
-    const Result<void> result = [&]() -> Result<void> {
+    Result<void> result = [&]() -> Result<void> {
       MSA_TRY(check_space(folder, plan));
       MSA_ASSIGN(Bank bank, Bank::open_or_create(folder, model_));
       MSA_TRY(encode_memory(bank, plan, now));

@@ -52,7 +52,7 @@ class MemoryPlanner {
   const SampleDocument& document(uint64_t index);
 
  private:
-  uint64_t cost(uint64_t document, MemorySize::Unit unit);
+  uint64_t cost(uint64_t index, MemorySize::Unit unit);
   uint64_t cost_of(std::span<const uint32_t> documents, MemorySize::Unit unit);
 
   const Exam& exam_;

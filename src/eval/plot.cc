@@ -189,7 +189,7 @@ class Drawing {
     for (size_t i = 0; i < plot_.curves.size(); ++i) {
       const Curve& curve = plot_.curves[i];
       const double left = kLeft + kLegendColumn * static_cast<double>(i % 2);
-      const double at = top + kLegendRow * static_cast<double>(i / 2) + kLegendRow / 2;
+      const double at = top + kLegendRow * (static_cast<double>(i - i % 2) + 1) / 2;
       add(R"(<path d="M{0} {1:.1f}h32" stroke="{2}" stroke-width="2"{3}/>)", left, at,
           colour_of(curve), dashes(curve));
       marker(curve, left + 16, at);

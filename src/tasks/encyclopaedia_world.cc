@@ -153,7 +153,8 @@ void World::give_facts(size_t entity, size_t depth, const Wish& wish) {
   first.insert(first.end(), possible.begin(), possible.end());
   const bool must_lead_on = depth < plan_.depth;
   if (must_lead_on)
-    std::ranges::stable_partition(first, [&](size_t r) { return all[r].value.linked; });
+    std::stable_partition(first.begin(), first.end(),
+                          [&](size_t r) { return all[r].value.linked; });
   const size_t wanted = draw_.between(plan_.fewest_facts, plan_.most_facts);
   for (const size_t relation : first) {
     if (entities_[entity].facts.size() >= wanted) break;

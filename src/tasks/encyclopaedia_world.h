@@ -50,7 +50,8 @@ class Namer {
   static constexpr uint64_t kShorts = 8;
 
   const Roots& roots_;
-  uint64_t next_short_, next_long_, shorts_ = 0, longs_ = 0, most_;
+  uint64_t next_short_, next_long_, shorts_ = 0, longs_ = 0;
+  [[maybe_unused]] uint64_t most_;  // checked by an assert
 };
 
 class World {
