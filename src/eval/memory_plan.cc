@@ -101,7 +101,8 @@ Result<SizePlan> MemoryPlanner::plan(const MemorySize& size,
                                  to_string(size), kMostDocuments)};
       used += needed;
       memory.documents.push_back(d);
-      if (d % kProgressEvery == 0 && progress && !progress(used)) return stopped;
+      if ((d - exam_.documents.size()) % kProgressEvery == 0 && progress && !progress(used))
+        return stopped;
     }
     memory.tokens = unit == MemorySize::Unit::tokens ? used : 0;
     if (unit != MemorySize::Unit::tokens)
