@@ -70,6 +70,13 @@ class Writer {
     size_t first = 0, second = kNoEntity;  // of rest_
   };
 
+  // At the beginning of a sentence a value gets a capital letter, and then it would not be the one
+  // that is the answer.
+  static bool can_begin(std::string_view sentence, const Fact& fact) {
+    const char first = fact.value.front();
+    return !sentence.starts_with("{v}") || first < 'a' || first > 'z';
+  }
+
   const Relation& relation(size_t fact) const { return relations()[rest_[fact].relation]; }
 
   // Sentences for two of the facts, `only` among them if it is one.
@@ -83,6 +90,7 @@ class Writer {
         if (relation(i).key == pair.second) choice.second = i;
       }
       if (choice.first == kNoEntity || choice.second == kNoEntity) continue;
+      if (!can_begin(pair.sentence, rest_[choice.first])) continue;
       if (only == kNoEntity || choice.first == only || choice.second == only)
         found.push_back(choice);
     }
@@ -95,7 +103,8 @@ class Writer {
     for (size_t i = 0; i < rest_.size(); ++i)
       if (only == kNoEntity || i == only)
         for (const std::string_view sentence : relation(i).sentences)
-          if (sentence.starts_with('^') == opening) found.push_back({sentence, i, kNoEntity});
+          if (sentence.starts_with('^') == opening && can_begin(sentence, rest_[i]))
+            found.push_back({sentence, i, kNoEntity});
     return found;
   }
 
@@ -173,7 +182,7 @@ class Writer {
     }
     std::string text = text_of(choice);
     const bool names_other = names(choice);
-    if (words_ + word_count(text) + kNameWords > size_.most_words) {
+    if (words_ + longest(text) > size_.most_words) {
       rest_.erase(rest_.begin());
       return;
     }
@@ -200,7 +209,7 @@ class Writer {
       std::string text = choose_alternatives(fillers.back(), draw_);
       fillers.pop_back();
       put_type(text, entity_.type);
-      if (words_ + word_count(text) + kNameWords > size_.most_words) continue;
+      if (words_ + longest(text) > size_.most_words) continue;
       add(std::move(text), false);
       const size_t at = 1 + draw_.below(sentences_.size() - 1);
       std::rotate(sentences_.begin() + static_cast<std::ptrdiff_t>(at), sentences_.end() - 1,
@@ -226,7 +235,7 @@ class Writer {
   }
 
   void add(std::string text, bool names_rival) {
-    words_ += word_count(text);
+    words_ += longest(text);
     sentences_.push_back({std::move(text), names_rival});
   }
 
@@ -261,8 +270,10 @@ class Writer {
     return text;
   }
 
-  // Words that a name takes more than the slot it stands in.
-  static constexpr size_t kNameWords = 2;
+  // The most words that the sentence can have when its slots are filled: one of them with a name.
+  size_t longest(std::string_view text) const {
+    return word_count(text) - 1 + std::max(word_count(full_name()), word_count(short_name()));
+  }
 
   Entity& entity_;
   const ArticleSize& size_;

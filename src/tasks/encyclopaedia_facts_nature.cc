@@ -267,7 +267,7 @@ std::vector<Relation> nature_relations() {
       {"species/enemy",
        species,
        one_of(kThreats),
-       {"{n's} worst enemies are {v}.", "{n} is hunted by {v}.", "Many fall prey to {v}.",
+       {"{n's} worst enemies are {v}.", "{n} is hunted by {v}.", "{n} often falls prey to {v}.",
         "{n} has to fear {v} above all.", "{n} hides from {v}.",
         "The main enemies of {n} are {v}."},
        {"Which animals hunt {c}?", "What are the worst enemies of {c}?",

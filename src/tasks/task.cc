@@ -8,6 +8,7 @@
 #include "tasks/factbook.h"
 #include "tasks/needle.h"
 #include "tasks/prose.h"
+#include "tasks/words.h"
 
 namespace msa {
 namespace {
@@ -21,6 +22,7 @@ constexpr std::array kMakers = {
     Maker{describe_needle_task, make_needle_task},
     Maker{describe_encyclopaedia_task, make_encyclopaedia_task},
     Maker{describe_prose_task, make_prose_task},
+    Maker{describe_words_task, make_words_task},
 };
 
 }  // namespace

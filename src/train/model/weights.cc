@@ -18,7 +18,6 @@ namespace {
 
 using torch::Tensor;
 
-constexpr float kDeviation = 0.02f;
 constexpr std::string_view kRouterQ = ".self_attn.router_q_proj.0.weight";
 constexpr std::string_view kRouterK = ".self_attn.router_k_proj.0.weight";
 
@@ -35,6 +34,19 @@ Tensor normal(const ExpectedTensor& tensor, uint64_t seed, float deviation) {
   for (size_t begin = 0; begin < out.size(); begin += kBlock)
     fill_normal(stream, begin / kBlock, out.subspan(begin, std::min(kBlock, out.size() - begin)));
   return values.mul_(deviation);
+}
+
+// Standard deviation that a matrix starts with: 1/sqrt(inputs), so that sizes are kept from layer to
+// layer whatever the width. Two exceptions. Each layer adds to the residual stream twice, by less the
+// more layers there are. And embeddings that are no output matrix as well start at 1, large against
+// what the first steps of training add everywhere: that common part would make all texts look alike
+// to the router, which then never starts to learn.
+float deviation(const ExpectedTensor& tensor, const ModelConfig& config) {
+  if (tensor.name == "model.embed_tokens.weight" && !config.tied_embeddings) return 1;
+  const float kept = 1 / std::sqrt(static_cast<float>(tensor.shape[1]));
+  const bool adds_to_residual =
+      tensor.name.ends_with(".o_proj.weight") || tensor.name.ends_with(".down_proj.weight");
+  return adds_to_residual ? kept / std::sqrt(2 * static_cast<float>(config.layers)) : kept;
 }
 
 // Each group's rows once per query head of the group: [G * D, d] -> [H * D, d]. The two maps of a
@@ -82,16 +94,11 @@ Result<Parameters> Parameters::random(const ModelConfig& config, uint64_t seed) 
   Result<ModelConfig> checked = parse_config(write_config(config, "float32"), "model shape");
   if (!checked) return Error{Code::invalid_argument, std::move(checked).error().message};
   Parameters parameters;
-  // Each layer adds to the residual stream twice: this keeps its size independent of their number.
-  const float residual = kDeviation / std::sqrt(2 * static_cast<float>(config.layers));
   for (const ExpectedTensor& tensor : expected_tensors(config)) {
-    if (tensor.shape.size() == 1) {  // only norms are vectors
+    if (tensor.shape.size() == 1)  // only norms are vectors
       parameters.add(tensor.name, torch::ones(extents(tensor.shape), torch::kFloat32));
-      continue;
-    }
-    const bool adds_to_residual =
-        tensor.name.ends_with(".o_proj.weight") || tensor.name.ends_with(".down_proj.weight");
-    parameters.add(tensor.name, normal(tensor, seed, adds_to_residual ? residual : kDeviation));
+    else
+      parameters.add(tensor.name, normal(tensor, seed, deviation(tensor, config)));
   }
   torch::NoGradGuard no_gradient;
   for (auto& [name, tensor] : parameters.list_)
