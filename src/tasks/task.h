@@ -46,7 +46,7 @@ struct TaskDescription {
   std::string name, summary;
   std::vector<std::pair<std::string, std::string>> settings;  // name, what it does and its default
 };
-// All makers: needle, encyclopaedia, factbook, prose, …
+// All makers: needle, encyclopaedia, factbook, prose, words.
 std::vector<TaskDescription> known_tasks();
 // An unknown name or setting is `invalid_argument` and names the known ones.
 Result<std::unique_ptr<Task>> make_task(std::string_view name, const TaskOptions& options);

@@ -42,13 +42,16 @@ Optimizer::Optimizer(const std::vector<std::pair<std::string, torch::Tensor>>& p
 double Optimizer::gradient_norm() const {
   const torch::NoGradGuard no_gradient;
   double sum = 0;
+  std::vector<torch::Tensor> elsewhere;  // summed on their device, fetched once
   for (const Slot& slot : slots_) {
     const torch::Tensor& gradient = slot.values.grad();
     if (!gradient.defined()) continue;
-    sum += gradient.is_cpu() && gradient.is_contiguous()
-               ? sum_of_squares(elements(gradient))
-               : gradient.to(torch::kFloat64).square().sum().item<double>();
+    if (gradient.is_cpu() && gradient.is_contiguous())
+      sum += sum_of_squares(elements(gradient));
+    else
+      elsewhere.push_back(gradient.to(torch::kFloat64).square().sum());
   }
+  if (!elsewhere.empty()) sum += torch::stack(elsewhere).sum().item<double>();
   return std::sqrt(sum);
 }
 

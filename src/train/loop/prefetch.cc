@@ -37,7 +37,7 @@ void Prefetcher::work(const std::stop_token& stop) {
       ready_.notify_all();
       return;
     }
-    PreparedBatch prepared{*std::move(batch), batcher_->state(), batcher_->samples_skipped()};
+    PreparedBatch prepared{*std::move(batch), batcher_->state()};
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(prepared));
     ready_.notify_all();

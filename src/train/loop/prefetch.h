@@ -20,7 +20,6 @@ namespace msa::train {
 struct PreparedBatch {
   Batch batch;
   std::string state;
-  uint64_t samples_skipped = 0;  // so far
 };
 
 // Owns a Batcher and a thread that calls it, at most `ahead` batches ahead. The batches come in the

@@ -253,6 +253,18 @@ Result<std::vector<size_t>> read_top_k(const JsonSection& section, size_t fallba
   return chosen;
 }
 
+// true, false, or the share of steps for which it is true.
+Result<double> read_include_positives(const JsonSection& section) {
+  constexpr std::string_view kKey = "include_positives";
+  const Json* value = section.find(kKey);
+  if (!value) return 0.0;
+  if (value->is_boolean()) return value->get<bool>() ? 1.0 : 0.0;
+  if (value->is_number() && value->get<double>() >= 0 && value->get<double>() <= 1)
+    return value->get<double>();
+  return section.error(kKey, "is neither true nor false nor a share",
+                       "give true, false, or the share of steps from 0 to 1");
+}
+
 // `previous_rate`: the learning rate at the end of the phase before, 0 for the first.
 Result<Phase> read_phase(const JsonSection& section, size_t top_k, const std::string& aux_loss,
                          double previous_rate, uint64_t seed) {
@@ -283,7 +295,7 @@ Result<Phase> read_phase(const JsonSection& section, size_t top_k, const std::st
     return section.error("aux_weight", "and \"lm_weight\" are both 0, nothing would be learned",
                          "raise one of them");
   MSA_ASSIGN(phase.aux_loss, read_aux_loss(section, aux_loss));
-  MSA_ASSIGN(phase.include_positives, section.flag("include_positives", false));
+  MSA_ASSIGN(phase.include_positives, read_include_positives(section));
   MSA_ASSIGN(phase.top_k, read_top_k(section, top_k));
   MSA_ASSIGN(phase.accumulate, section.whole("accumulate", 1, 65536, 1));
   MSA_ASSIGN(phase.checkpoint_activations, section.flag("checkpoint_activations", false));

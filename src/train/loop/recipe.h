@@ -44,7 +44,7 @@ struct Phase {
   Schedule schedule;
   double lm_weight = 1, aux_weight = 1;
   std::string aux_loss = "INFONCE";  // a name that parse_aux_loss() knows
-  bool include_positives = false;
+  double include_positives = 0;      // share of steps that do
   std::vector<size_t> top_k = {16};  // one is drawn per step
   size_t accumulate = 1;             // batches per step
   bool checkpoint_activations = false;

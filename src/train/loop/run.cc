@@ -184,7 +184,6 @@ class TrainingRun {
     MSA_TRY(model_.save(model_folder(), recipe_.tokenizer, recipe_.save, note));
     MSA_TRY(save_state(state_folder(), state_, Snapshot(optimizer_).tensors()));
     saved_ = Clock::now();
-    saved_step_ = state_.step;
     return {};
   }
 
@@ -195,7 +194,6 @@ class TrainingRun {
     options.aux_weight = phase().aux_weight;
     options.aux_loss = *parse_aux_loss(phase().aux_loss);
     options.temperature = msa.infonce_temperature;
-    options.include_positives = phase().include_positives;
     options.cosine = msa.cosine_by_default();  // as the engine will read it
     options.compute = recipe_.compute == DType::bf16 ? torch::kBFloat16 : torch::kFloat32;
     options.checkpoint_activations = phase().checkpoint_activations;
@@ -233,6 +231,7 @@ class TrainingRun {
   Result<bool> accumulate(Prefetcher& batches, StepOptions options, StepMetrics& last) {
     bool finite = true;
     options.top_k = drawn_top_k(phase(), recipe_.seed, state_.step);
+    options.include_positives = drawn_include_positives(phase(), recipe_.seed, state_.step);
     for (size_t i = 0; i < phase().accumulate; ++i) {
       MSA_ASSIGN(PreparedBatch prepared, batches.next());
       MSA_ASSIGN(StepResult result, model_.step(prepared.batch, options));
@@ -248,7 +247,6 @@ class TrainingRun {
       }
       tokens_this_step_ += prepared.batch.tokens();
       state_.batcher = std::move(prepared.state);
-      samples_skipped_ = prepared.samples_skipped;
     }
     return finite;
   }
@@ -345,6 +343,7 @@ class TrainingRun {
     record.phase = phase_name_for_log();
     record.tokens = state_.tokens;
     record.metrics = interval_.mean();
+    if (interval_.batches() == 0) record.metrics.loss = NAN;  // every step was skipped
     record.learning_rate = rate_;
     record.gradient_norm =
         interval_norm_ / static_cast<double>(std::max<uint64_t>(interval_updates_, 1));
@@ -408,7 +407,6 @@ class TrainingRun {
 
   bool stopped_ = false;
   Clock::time_point saved_;
-  uint64_t saved_step_ = 0, samples_skipped_ = 0;
   uint64_t tokens_this_step_ = 0;
   double rate_ = 0;  // learning rate of the last step
 

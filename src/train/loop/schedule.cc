@@ -4,7 +4,19 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/random.h"
+
 namespace msa::train {
+namespace {
+
+uint64_t hash(uint64_t seed, uint64_t step) {
+  uint64_t z = seed ^ (step + 1) * 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
 
 double share_done(const Phase& phase, uint64_t steps, uint64_t tokens) {
   const double done = phase.steps > 0
@@ -33,10 +45,11 @@ double learning_rate(const Phase& phase, uint64_t step, double done) {
 }
 
 size_t drawn_top_k(const Phase& phase, uint64_t seed, uint64_t step) {
-  uint64_t z = seed ^ (step + 1) * 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return phase.top_k[(z ^ (z >> 31)) % phase.top_k.size()];
+  return phase.top_k[static_cast<size_t>(hash(seed, step) % phase.top_k.size())];
+}
+
+bool drawn_include_positives(const Phase& phase, uint64_t seed, uint64_t step) {
+  return Random(seed, step).chance(phase.include_positives);
 }
 
 }  // namespace msa::train

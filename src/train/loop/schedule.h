@@ -18,4 +18,7 @@ double share_done(const Phase& phase, uint64_t steps, uint64_t tokens);
 // Which of phase.top_k step `step` of the whole run uses.
 size_t drawn_top_k(const Phase& phase, uint64_t seed, uint64_t step);
 
+// Whether step `step` of the whole run includes the positives.
+bool drawn_include_positives(const Phase& phase, uint64_t seed, uint64_t step);
+
 }  // namespace msa::train

@@ -58,8 +58,9 @@ struct StepResult {
 // Parameters are float32 and named as in a checkpoint ("model.layers.3.self_attn.q_proj.weight").
 class Model {
  public:
-  // Random weights: normal, standard deviation 0.02 (residual outputs scaled by 1/sqrt(2L)), norms
-  // one; router_q starts as a copy of router_k repeated per query head of its group.
+  // Random weights: normal, standard deviation 1/sqrt(inputs) (residual outputs scaled by
+  // 1/sqrt(2L), embeddings that are not the output matrix as well 1), norms one; router_q starts as
+  // a copy of router_k repeated per query head of its group.
   static Result<std::unique_ptr<Model>> create(const ModelConfig& config, uint64_t seed);
   // A checkpoint's weights as float32.
   static Result<std::unique_ptr<Model>> load(const std::filesystem::path& folder);

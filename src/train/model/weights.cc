@@ -18,6 +18,7 @@ namespace {
 
 using torch::Tensor;
 
+constexpr float kHeadShare = 0.02f;  // of the embeddings' size
 constexpr std::string_view kRouterQ = ".self_attn.router_q_proj.0.weight";
 constexpr std::string_view kRouterK = ".self_attn.router_k_proj.0.weight";
 
@@ -36,11 +37,11 @@ Tensor normal(const ExpectedTensor& tensor, uint64_t seed, float deviation) {
   return values.mul_(deviation);
 }
 
-// Standard deviation that a matrix starts with: 1/sqrt(inputs), so that sizes are kept from layer to
-// layer whatever the width. Two exceptions. Each layer adds to the residual stream twice, by less the
-// more layers there are. And embeddings that are no output matrix as well start at 1, large against
-// what the first steps of training add everywhere: that common part would make all texts look alike
-// to the router, which then never starts to learn.
+// Standard deviation that a matrix starts with: 1/sqrt(inputs), so that sizes are kept from layer
+// to layer whatever the width. Two exceptions. Each layer adds to the residual stream twice, by
+// less the more layers there are. And embeddings that are no output matrix as well start at 1,
+// large against what the first steps of training add everywhere: that common part would make all
+// texts look alike to the router, which then never starts to learn.
 float deviation(const ExpectedTensor& tensor, const ModelConfig& config) {
   if (tensor.name == "model.embed_tokens.weight" && !config.tied_embeddings) return 1;
   const float kept = 1 / std::sqrt(static_cast<float>(tensor.shape[1]));
@@ -101,6 +102,11 @@ Result<Parameters> Parameters::random(const ModelConfig& config, uint64_t seed) 
       parameters.add(tensor.name, normal(tensor, seed, deviation(tensor, config)));
   }
   torch::NoGradGuard no_gradient;
+  // An output matrix of its own starts out aligned with the embeddings, as a shared one is: copying
+  // a token then needs no map between the two that would have to be learned entry by entry.
+  if (!config.tied_embeddings)
+    parameters.list_[parameters.places_.at("lm_head.weight")].second.copy_(
+        parameters.at("model.embed_tokens.weight") * kHeadShare);
   for (auto& [name, tensor] : parameters.list_)
     if (name.ends_with(kRouterQ)) {
       const std::string layer = name.substr(0, name.size() - kRouterQ.size());
