@@ -49,7 +49,9 @@ Result<void> check(const BatchOptions& options) {
       {"repeat_share", options.repeat_share, 0, 0.99},
       {"repeat_tokens", static_cast<double>(options.repeat_tokens), kFewestRepeated,
        // two halves of one sequence must leave room for others
-       std::max<double>(kFewestRepeated, static_cast<double>(options.tokens) / 4)},
+       options.repeat_share > 0
+           ? std::max<double>(kFewestRepeated, static_cast<double>(options.tokens) / 4)
+           : kMostTokens},
   };
   for (const Range& range : ranges)
     if (!(range.value >= range.least && range.value <= range.most))  // NaN too

@@ -594,7 +594,10 @@ TEST(Batcher, RefusesOptionsThatMakeNoSense) {
               HasSubstr("batch.repeat_share: nan"));
   EXPECT_THAT(message_of(with([](O& o) { o.repeat_tokens = 7; })),
               HasSubstr("batch.repeat_tokens: 7"));
-  EXPECT_THAT(message_of(with([](O& o) { o.repeat_tokens = 3000; })),
+  EXPECT_THAT(message_of(with([](O& o) {
+                o.repeat_share = 0.1;
+                o.repeat_tokens = 3000;
+              })),
               HasSubstr("batch.repeat_tokens: 3000"));
 }
 

@@ -119,7 +119,8 @@ class Folder(unittest.TestCase):
             self.assertIn(str(mention), errors[0])
         # Whatever else stands there is a note, a warning or progress, and no crash report.
         for line in done.stderr.splitlines():
-            self.assertRegex(line, r"^(msa|note|warning|encoding|answering|verifying|converting): ")
+            self.assertRegex(line, r"^(msa|note|warning|encoding|answering|verifying|converting|"
+                             r"planning|searching|asking): ")
         return errors[0]
 
 
