@@ -231,7 +231,7 @@ std::string choices_table(const CapacityPlan& c) {
   return table(rows, {0, 1, 3, 5, 8});
 }
 
-std::string fit_title(const Fit& fit) {
+std::string fit_title(const Fit& fit, bool has_gpu) {
   const std::string beside =
       fmt::format("beside {} of other things", format_decimal_bytes(fit.beside));
   const std::string budget = format_bytes(fit.budget);
@@ -239,7 +239,8 @@ std::string fit_title(const Fit& fit) {
     case Fit::Part::keys_on_gpu:
       return fit.gpus > 1 ? fmt::format("Routing keys in {} GPUs of {}, on each {}",
                                         format_count(fit.gpus), budget, beside)
-                          : fmt::format("Routing keys in {} of GPU memory, {}", budget, beside);
+                          : fmt::format("Routing keys in {} of GPU memory{}, {}", budget,
+                                        has_gpu ? "" : " (an example, none was given)", beside);
     case Fit::Part::keys_in_ram:
       return fmt::format("Routing keys in {} of RAM, {}", budget, beside);
     case Fit::Part::content_in_ram:
@@ -263,7 +264,7 @@ std::string fit_words(const Fit& fit, const FitOption& option) {
 std::string fits_text(const CapacityPlan& c) {
   std::string text;
   for (const Fit& fit : c.fits) {
-    text += "\n" + fit_title(fit) + "\n";
+    text += "\n" + fit_title(fit, c.request.machine.gpus > 0) + "\n";
     std::vector<Row> rows;
     for (const FitOption& option : fit.options)
       rows.push_back({"  " + std::string(plan::name_of(option.format)),
