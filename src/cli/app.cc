@@ -111,7 +111,7 @@ Result<ExitCode> parse_and_run(const std::vector<std::string>& arguments, Sessio
 
   Command chosen;
   for (const auto add : {&add_encode, &add_ask, &add_chat, &add_route, &add_memory, &add_model,
-                         &add_tokenize, &add_eval, &add_bench})
+                         &add_tokenize, &add_eval, &add_bench, &add_plan})
     add(app, chosen);
 
   try {

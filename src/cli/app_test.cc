@@ -77,6 +77,7 @@ TEST_F(App, VersionAndHelp) {
                                              {"route"},
                                              {"tokenize"},
                                              {"bench"},
+                                             {"plan"},
                                              {"memory"},
                                              {"memory", "info"},
                                              {"memory", "list"},

@@ -13,13 +13,25 @@ std::string format_count(uint64_t count) {
   return digits;
 }
 
-std::string format_bytes(uint64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+namespace {
+
+// In the largest of `units`, each `base` times the one before, that leaves at least one of it.
+std::string in_units(uint64_t bytes, double base, const std::array<const char*, 5>& units) {
   double value = static_cast<double>(bytes);
   size_t unit = 0;
   // 1023.95 would be printed as 1024.0.
-  while (value >= 1023.95 && unit + 1 < kUnits.size()) value /= 1024, ++unit;
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+  while (value >= base - 0.05 && unit + 1 < units.size()) value /= base, ++unit;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
+}
+
+}  // namespace
+
+std::string format_bytes(uint64_t bytes) {
+  return in_units(bytes, 1024, {"B", "KiB", "MiB", "GiB", "TiB"});
+}
+
+std::string format_decimal_bytes(uint64_t bytes) {
+  return in_units(bytes, 1000, {"B", "kB", "MB", "GB", "TB"});
 }
 
 std::string format_rate(double per_second) {

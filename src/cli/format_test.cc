@@ -24,6 +24,14 @@ TEST(Format, BytesHaveAUnit) {
   EXPECT_EQ(format_bytes(uint64_t{5000} << 40), "5000.0 TiB");
 }
 
+TEST(Format, DecimalBytesAreAsDisksAreSold) {
+  EXPECT_EQ(format_decimal_bytes(999), "999 B");
+  EXPECT_EQ(format_decimal_bytes(1536), "1.5 kB");
+  EXPECT_EQ(format_decimal_bytes(57'600'000'000), "57.6 GB");
+  EXPECT_EQ(format_decimal_bytes(999'960'000), "1.0 GB");
+  EXPECT_EQ(format_decimal_bytes(5'000'000'000'000'000), "5000.0 TB");
+}
+
 TEST(Format, RatesAndDurations) {
   EXPECT_EQ(format_rate(12.34), "12.3");
   EXPECT_EQ(format_rate(1234.5), "1,235");

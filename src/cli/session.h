@@ -43,5 +43,6 @@ void add_model(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);
+void add_plan(CLI::App& app, Command& chosen);
 
 }  // namespace msa::cli
