@@ -172,7 +172,7 @@ struct StoredDocument {
   std::string id, title, source, text;  // text: as given, without the title
   uint64_t char_begin = 0, char_end = 0;
   uint64_t tokens = 0, chunks = 0;
-  std::vector<std::string> aliases = {};  // further ids; not filled in by list()
+  std::vector<std::string> aliases = {};  // further ids
 };
 
 struct RemovalReport {

@@ -129,10 +129,8 @@ Json to_json(const StoredDocument& document, bool with_text) {
                {"title", document.title},           {"source", document.source},
                {"char_begin", document.char_begin}, {"char_end", document.char_end},
                {"tokens", document.tokens},         {"chunks", document.chunks}};
-  if (with_text) {
-    json["aliases"] = document.aliases;
-    json["text"] = document.text;
-  }
+  json["aliases"] = document.aliases;
+  if (with_text) json["text"] = document.text;
   return json;
 }
 

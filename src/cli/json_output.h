@@ -23,7 +23,6 @@ Json to_json(const Routing& routing);
 Json to_json(const Answer& answer);
 Json to_json(const ModelInfo& info);
 Json to_json(const BankInfo& info);
-// `with_text`: with all that Bank::document() knows and Bank::list() does not.
 Json to_json(const StoredDocument& document, bool with_text);
 Json to_json(const VerifyReport& report);
 Json to_json(const RemovalReport& report);

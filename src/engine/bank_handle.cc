@@ -28,7 +28,6 @@ StoredDocument stored(const DocumentRecord& record) {
   return document;
 }
 
-// What document() and document_by_id() return.
 Result<StoredDocument> with_aliases(const Catalogue& catalogue, const DocumentRecord& record) {
   StoredDocument document = stored(record);
   MSA_ASSIGN(const std::vector<AliasRecord> aliases, catalogue.aliases(record.number));
@@ -107,10 +106,18 @@ Result<std::vector<StoredDocument>> Bank::list(uint32_t first, size_t limit) con
     const std::lock_guard lock(impl_->busy);
     std::vector<StoredDocument> documents;
     if (limit == 0) return documents;
-    MSA_TRY(impl_->reader->catalogue().each_document(first, false, [&](const DocumentRecord& r) {
-      documents.push_back(stored(r));
+    const Catalogue& catalogue = impl_->reader->catalogue();
+    Result<void> aliases;
+    MSA_TRY(catalogue.each_document(first, false, [&](const DocumentRecord& record) {
+      Result<StoredDocument> document = with_aliases(catalogue, record);
+      if (!document) {
+        aliases = std::move(document).error();
+        return false;
+      }
+      documents.push_back(std::move(*document));
       return documents.size() < limit;
     }));
+    MSA_TRY(std::move(aliases));
     return documents;
   });
 }
