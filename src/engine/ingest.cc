@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <unordered_set>
 #include <utility>
 
@@ -88,15 +89,16 @@ class Ingest {
   // the same commit, which is why none is made before all of them are in the bank's hands.
   Result<void> replace(const std::string& id, std::vector<Document> parts) {
     // Another version of it came before: its commit is made first, as a whole.
-    if (new_ids_.contains(id) || new_ids_.contains(id + "#1")) MSA_TRY(commit());
+    if (is_new(id) || is_new(id + "#1")) MSA_TRY(commit());
     MSA_ASSIGN(const std::vector<std::string> old, names_under(bank_, id));
-    std::unordered_set<std::string> kept;
+    std::set<std::string> gone(old.begin(), old.end());
     for (const Document& part : parts) {
       MSA_ASSIGN(const auto presence, bank_.presence(part.id, part.title, part.text));
       if (presence == BankWriter::Presence::same) {
-        kept.insert(part.id);
+        gone.erase(part.id);
         continue;
       }
+      if (presence == BankWriter::Presence::different) gone.insert(part.id);
       // With the longest of numbers, so that none is refused once others have been removed for it.
       const size_t tokens =
           document_tokens(tokenizer_, UINT32_MAX - 1, document_text(part.title, part.text)).size();
@@ -105,11 +107,13 @@ class Ingest {
         return {};
       }
     }
-    for (const std::string& name : old)
-      if (!kept.contains(name)) {
-        MSA_ASSIGN(const BankWriter::Removed removed, bank_.remove(name));
-        report_.replaced += removed != BankWriter::Removed::nothing;
-      }
+    // The bank commits a pending name before it takes it away: whole texts only, here too.
+    if (std::any_of(gone.begin(), gone.end(), [&](const auto& name) { return is_new(name); }))
+      MSA_TRY(commit());
+    for (const std::string& name : gone) {
+      MSA_ASSIGN(const BankWriter::Removed removed, bank_.remove(name));
+      report_.replaced += removed != BankWriter::Removed::nothing;
+    }
     for (Document& part : parts) {
       new_ids_.insert(part.id);
       MSA_TRY(queue(std::move(part)));
@@ -124,6 +128,8 @@ class Ingest {
     new_ids_.clear();
     return {};
   }
+
+  bool is_new(const std::string& id) const { return new_ids_.contains(id); }
 
   void too_long(const std::string& id, size_t tokens) {
     problem(id, fmt::format("{} tokens with its title, but the model has {} positions; shorten the "

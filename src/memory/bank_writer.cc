@@ -397,6 +397,7 @@ Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& f
 Result<std::unique_ptr<BankWriter>> BankWriter::open(const fs::path& folder) {
   MSA_TRY(check_is_bank(folder));
   MSA_ASSIGN(FolderLock lock, FolderLock::take(folder));
+  MSA_TRY(make_folder(folder / kSegmentFolder));
   MSA_ASSIGN(Catalogue catalogue,
              Catalogue::open(folder / kCatalogueFile, Catalogue::Access::write));
   MSA_ASSIGN(const std::string stored, catalogue.manifest());
