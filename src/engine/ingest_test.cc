@@ -347,14 +347,12 @@ TEST_F(IngestTest, NoCommitHoldsHalfOfAReplacement) {
   EXPECT_GT(bank_.committed_.size(), 4u);
   for (const auto& texts : bank_.committed_)
     for (int d = 0; d < 4; ++d) {
-      std::string whole;
+      std::string whole;  // white space between passages belongs to none
       for (size_t i = 1; texts.contains(fmt::format("d{}#{}", d, i)); ++i)
-        whole += texts.at(fmt::format("d{}#{}", d, i));
+        whole += texts.at(fmt::format("d{}#{}", d, i)) + " ";
       size_t of_one = 0;
-      for (int which = 0; which < 3; ++which) {
-        const std::string all = long_text(30, 1000 * which + 100 * d);
-        of_one += whole.size() + 2 > all.size() && all.starts_with(whole.substr(0, all.size() - 2));
-      }
+      for (int which = 0; which < 3; ++which)
+        of_one += whole == long_text(30, 1000 * which + 100 * d);
       EXPECT_EQ(of_one, 1u) << whole;
     }
   EXPECT_NE(bank_.documents_.at("d3#1").text.find("number 2300 is"), std::string::npos);

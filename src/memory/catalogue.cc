@@ -107,7 +107,7 @@ Result<void> Catalogue::Impl::prepare_aliases() {
   return {};
 }
 
-Result<bool> Catalogue::Impl::has_aliases() {
+Result<bool> Catalogue::Impl::has_version_2() {
   if (version >= 2) return true;
   MSA_ASSIGN(const int64_t now, database.integer("PRAGMA user_version"));
   if (now < 2) return false;
@@ -257,7 +257,7 @@ Result<CatalogueLayout> Catalogue::layout(const BadRow& bad_row) const {
 }
 
 Result<CatalogueTotals> Catalogue::totals() const {
-  MSA_ASSIGN(const bool aliases, impl_->has_aliases());
+  MSA_ASSIGN(const bool aliases, impl_->has_version_2());
   MSA_ASSIGN(Statement statement,
              impl_->database.prepare(
                  fmt::format("SELECT count(*), ifnull(sum(chunks), 0), ifnull(sum(tokens), 0), "
@@ -317,7 +317,7 @@ Result<std::optional<DocumentRecord>> Catalogue::find_id(std::string_view id) co
       return std::optional(std::move(record));
     }
   }
-  MSA_ASSIGN(const bool aliases, impl_->has_aliases());
+  MSA_ASSIGN(const bool aliases, impl_->has_version_2());
   if (!aliases) return std::optional<DocumentRecord>();
   AliasRecord alias;
   {
@@ -334,7 +334,7 @@ Result<std::optional<DocumentRecord>> Catalogue::find_id(std::string_view id) co
 
 Result<std::vector<AliasRecord>> Catalogue::aliases(uint32_t number) const {
   std::vector<AliasRecord> aliases;
-  MSA_ASSIGN(const bool any, impl_->has_aliases());
+  MSA_ASSIGN(const bool any, impl_->has_version_2());
   if (!any) return aliases;
   const ResetOnExit reset(impl_->aliases_of);
   impl_->aliases_of.bind(1, number);
@@ -368,7 +368,7 @@ Result<std::vector<std::string>> Catalogue::check() const {
                                    table, static_cast<int64_t>(id),
                                    table == "aliases" ? "document" : "segment"));
   }
-  MSA_ASSIGN(const bool aliases, impl_->has_aliases());
+  MSA_ASSIGN(const bool aliases, impl_->has_version_2());
   if (!aliases) return problems;
   MSA_ASSIGN(Statement every,
              impl_->database.prepare(fmt::format(

@@ -280,7 +280,8 @@ Result<void> Catalogue::replace_segments(const std::vector<int64_t>& old,
 
 Result<std::vector<SegmentRecord>> Catalogue::retired() const {
   std::vector<SegmentRecord> records;
-  if (impl_->version < 2) return records;
+  MSA_ASSIGN(const bool any, impl_->has_version_2());
+  if (!any) return records;
   MSA_ASSIGN(Statement statement,
              impl_->database.prepare("SELECT id, file FROM retired ORDER BY id"));
   for (;;) {

@@ -36,8 +36,8 @@ struct Catalogue::Impl {
   Changes changes;
 
   static Result<std::unique_ptr<Impl>> prepare(CatalogueDatabase opened, Access access);
-  // Whether there are aliases: a writer may bring an older catalogue up to date while it is read.
-  Result<bool> has_aliases();
+  // Whether the tables of version 2 are there: a writer may add them while an older one is read.
+  Result<bool> has_version_2();
 
   Error missing_meta(std::string_view key) const;
   Result<uint64_t> meta_number(std::string_view key, uint64_t least, uint64_t most);

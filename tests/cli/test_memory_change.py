@@ -105,7 +105,7 @@ class Change(WithModel):
         passages = [i for i in after if i.startswith(str(path))]
         self.assertLess(len(passages), first["passages"])
         self.assertEqual(after["%s#1" % path], before["%s#1" % path])
-        whole = "".join(self.text("%s#%d" % (path, i + 1)) for i in range(len(passages)))
+        whole = " ".join(self.text("%s#%d" % (path, i + 1)) for i in range(len(passages)))
         self.assertEqual(whole.split(), text[:len(text) // 2].split())
         # All of it goes under the text's own id.
         self.assertEqual(self.memory_json("remove", "--id", path)["documents"], len(passages))
