@@ -160,6 +160,8 @@ struct BankInfo {
   uint64_t documents = 0, chunks = 0, tokens = 0, segments = 0;
   uint64_t key_bytes = 0, content_bytes = 0;  // routing keys; pooled keys and values
   uint64_t text_bytes = 0, disk_bytes = 0;
+  uint64_t aliases = 0;      // further ids of documents, given with the same title and text
+  uint64_t dead_chunks = 0;  // of removed documents, not counted above; compact() frees their room
   std::vector<int> router_layers;
   size_t kv_heads = 0, head_dim = 0, chunk_size = 0;
   std::string dtype, similarity, model_fingerprint, tokenizer_fingerprint;
@@ -170,6 +172,23 @@ struct StoredDocument {
   std::string id, title, source, text;  // text: as given, without the title
   uint64_t char_begin = 0, char_end = 0;
   uint64_t tokens = 0, chunks = 0;
+  std::vector<std::string> aliases = {};  // further ids
+};
+
+struct RemovalReport {
+  uint64_t names = 0;      // ids taken away
+  uint64_t documents = 0;  // that went with them, having no other
+};
+
+struct CompactOptions {
+  uint64_t segment_bytes = 128u << 20;  // smaller segments are merged up to this
+};
+
+struct CompactReport {
+  uint64_t segments_before = 0, segments_after = 0;
+  uint64_t removed_chunks = 0;                 // of removed documents, gone now
+  uint64_t bytes_before = 0, bytes_after = 0;  // of all segment files
+  bool stopped = false;                        // by the stop token; what was done is committed
 };
 
 struct VerifyReport {
@@ -190,9 +209,22 @@ class MSA_API Bank {
   // Up to `limit` documents with numbers of at least `first`, without their texts.
   Result<std::vector<StoredDocument>> list(uint32_t first, size_t limit) const;
   Result<StoredDocument> document(uint32_t number) const;
-  Result<StoredDocument> document_by_id(std::string_view id) const;
+  Result<StoredDocument> document_by_id(std::string_view id) const;  // its own or an alias
   // Reads everything back and compares checksums; `progress(done bytes, all bytes)`.
   Result<VerifyReport> verify(std::function<void(uint64_t, uint64_t)> progress = {}) const;
+
+  // Removes, in one commit, the documents with these numbers under all their ids, and what was
+  // encoded under these ids: the document, or the passages "id#1", "id#2", … of a long text. A
+  // document that has another id stays under that one. Anything that is not there is a `not_found`
+  // error, and nothing is removed. Queries that run see the documents until they end.
+  Result<RemovalReport> remove(std::span<const std::string> ids,
+                               std::span<const uint32_t> numbers = {});
+  // Rewrites the segments that hold chunks of removed documents and merges small ones, segment by
+  // segment; numbers stay. On a stop request it ends after the segment at hand. Damaged segments
+  // are not copied: a `corrupt` error names the first. `progress(done bytes, all bytes)`.
+  Result<CompactReport> compact(const CompactOptions& options = {},
+                                std::function<void(uint64_t, uint64_t)> progress = {},
+                                std::stop_token stop = {});
 
   struct Impl;
   explicit Bank(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -210,6 +242,10 @@ struct EncodeOptions {
   size_t passage_tokens = 512;  // longer texts are split at paragraph, then sentence borders
   size_t batch_tokens = 2048;   // tokens encoded together
   uint64_t segment_bytes = 128u << 20;  // commit after so much
+  // A document whose id is there with another text: false, it is a problem, reported and left out;
+  // true, the new text takes the old one's place, all its passages in one commit, under new
+  // numbers.
+  bool replace = false;
   std::function<void(const DocumentProblem&)> on_problem;
 };
 
@@ -218,6 +254,9 @@ struct EncodeProgress {
   uint64_t documents = 0;  // of the source, gone through: encoded, known or rejected
   uint64_t passages = 0, tokens = 0, chunks = 0;  // encoded by this call
   uint64_t already_there = 0;                     // passages that needed no encoding
+  uint64_t duplicates =
+      0;                  // passages whose text is there under another id: now it has this one too
+  uint64_t replaced = 0;  // passages of the bank that made room for new ones
   double seconds = 0, tokens_per_second = 0;
   std::optional<double> seconds_left;
 };
@@ -228,8 +267,9 @@ struct EncodeReport : EncodeProgress {
 };
 
 // Encodes every document of `source` into `bank`. A document that is there already (same id, same
-// text) is passed over, so a stopped run is resumed by running it again. On a stop request the
-// documents encoded so far are committed.
+// text) is passed over, so a stopped run is resumed by running it again. One whose title and text
+// are there under another id is not encoded again: its id becomes an alias of that document. On a
+// stop request the documents encoded so far are committed.
 MSA_API Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& source,
                                     const EncodeOptions& options = {},
                                     std::function<void(const EncodeProgress&)> progress = {},

@@ -83,6 +83,10 @@ TEST_F(App, VersionAndHelp) {
                                              {"memory", "list"},
                                              {"memory", "show"},
                                              {"memory", "verify"},
+                                             {"memory", "add"},
+                                             {"memory", "update"},
+                                             {"memory", "remove"},
+                                             {"memory", "compact"},
                                              {"model"},
                                              {"model", "info"},
                                              {"model", "init"},
@@ -98,7 +102,7 @@ TEST_F(App, VersionAndHelp) {
 TEST_F(App, WrongUsageIsOneHelpfulLine) {
   expect_failure(msa({}), 2, "no command given");
   expect_failure(msa({"aks", "x"}), 2, "unknown command 'aks'; did you mean 'ask'?");
-  expect_failure(msa({"memory"}), 2, "info, list, show, verify");
+  expect_failure(msa({"memory"}), 2, "info, list, show, verify, add, update, remove, compact");
   expect_failure(msa({"memory", "lsit"}), 2, "did you mean 'list'?; see 'msa memory --help'");
   expect_failure(msa({"ask", "x", "--tok-k", "3"}), 2,
                  "unknown option '--tok-k'; did you mean '--top-k'?; see 'msa ask --help'");
@@ -381,6 +385,54 @@ TEST_F(App, VerifyFailsIfAnythingIsWrong) {
   EXPECT_THAT(err_, HasSubstr("msa: x: verify found 1 problem"));
   EXPECT_EQ(msa({"memory", "verify", "-b", "x", "--json"}), 4);
   EXPECT_EQ(Json::parse(out_)["ok"], false);
+}
+
+TEST_F(App, MemoryRemove) {
+  fake().removal.documents = 2, fake().removal.names = 3;
+  EXPECT_EQ(msa({"memory", "remove", "4", "17", "--id", "a.md", "--id", "b.md", "-b", "x"}), 0);
+  EXPECT_THAT(fake().removed_numbers, ElementsAre(4u, 17u));
+  EXPECT_THAT(fake().removed_ids, ElementsAre("a.md", "b.md"));
+  EXPECT_THAT(out_, HasSubstr("removed 2 documents (3 ids)\n"));
+  EXPECT_THAT(out_, HasSubstr("no chunk of removed ones"));
+  fake().bank_info.dead_chunks = 5;
+  EXPECT_EQ(msa({"memory", "remove", "4", "-b", "x"}), 0);
+  EXPECT_THAT(out_, HasSubstr("5 chunks of removed ones, which `msa memory compact` takes out"));
+  EXPECT_EQ(msa({"memory", "remove", "4", "-b", "x", "--json"}), 0);
+  EXPECT_EQ(Json::parse(out_)["ids"], 3);
+  EXPECT_EQ(Json::parse(out_)["bank"]["dead_chunks"], 5);
+  expect_failure(msa({"memory", "remove", "-b", "x"}), 2, "no document given");
+  expect_failure(msa({"memory", "remove", "five", "-b", "x"}), 2, "'five' is not a whole number");
+  fake().change_error = Error{Code::not_found, "x: there is no document 9"};
+  expect_failure(msa({"memory", "remove", "9", "-b", "x"}), 3, "there is no document 9");
+}
+
+TEST_F(App, MemoryCompact) {
+  fake().compaction.segments_before = 3, fake().compaction.segments_after = 1;
+  fake().compaction.removed_chunks = 12, fake().compaction.bytes_before = 4096;
+  EXPECT_EQ(msa({"memory", "compact", "-b", "x", "--segment-mib", "64"}), 0);
+  EXPECT_EQ(fake().compact_options.segment_bytes, 64u << 20);
+  EXPECT_THAT(out_, HasSubstr("12 chunks of removed documents taken out; 3 segments, 4.0 KiB"));
+  EXPECT_EQ(msa({"memory", "compact", "-b", "x", "--json"}), 0);
+  EXPECT_EQ(Json::parse(out_)["removed_chunks"], 12);
+  fake().compaction.stopped = true;
+  EXPECT_EQ(msa({"memory", "compact", "-b", "x"}), 130);
+  fake().change_error = Error{Code::busy, "x: in use"};
+  expect_failure(msa({"memory", "compact", "-b", "x"}), 6, "x: in use");
+}
+
+TEST_F(App, MemoryAddAndUpdateNeedABank) {
+  fake().report.passages = 1;
+  EXPECT_EQ(msa_with({"memory", "add", "a.md"}), 0);
+  EXPECT_FALSE(fake().encode_options.replace);
+  fake().report.replaced = 2, fake().report.duplicates = 1;
+  EXPECT_EQ(msa_with({"memory", "update", "a.md"}), 0);
+  EXPECT_TRUE(fake().encode_options.replace);
+  EXPECT_THAT(out_, HasSubstr("replaced: 2 old passages\n"));
+  EXPECT_THAT(out_, HasSubstr("not encoded again: 1 passage whose text"));
+  fake().calls.clear();
+  fake().bank_error = Error{Code::not_found, "bank: there is no such folder"};
+  expect_failure(msa_with({"memory", "update", "a.md"}), 3, "no such folder");
+  EXPECT_THAT(fake().calls, ElementsAre("Bank::open"));
 }
 
 TEST_F(App, ModelInit) {

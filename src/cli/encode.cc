@@ -1,4 +1,6 @@
 // msa encode: files, folders and standard input into a memory bank.
+#include "cli/encode.h"
+
 #include <fmt/format.h>
 
 #include <memory>
@@ -6,7 +8,6 @@
 
 #include "cli/format.h"
 #include "cli/json_output.h"
-#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
 
@@ -14,15 +15,6 @@ namespace msa::cli {
 namespace {
 
 constexpr size_t kProblemsShown = 10;
-
-struct EncodeArguments {
-  ModelFlags model;
-  std::string bank;
-  std::vector<std::string> paths;
-  EncodeOptions options;
-  uint64_t segment_mebibytes = 128;
-  bool strict = false, json = false;
-};
 
 // Documents that could not be taken: the first ones are shown as they come, the others counted.
 class Problems {
@@ -62,6 +54,12 @@ void print_report(Session& session, const EncodeReport& report, const BankInfo& 
   if (report.already_there > 0)
     out.write(fmt::format("already in the bank: {}\n",
                           counted(report.already_there, "passage", "passages")));
+  if (report.duplicates > 0)
+    out.write(fmt::format("not encoded again: {} whose text the bank has under another id\n",
+                          counted(report.duplicates, "passage", "passages")));
+  if (report.replaced > 0)
+    out.write(
+        fmt::format("replaced: {}\n", counted(report.replaced, "old passage", "old passages")));
   const DocumentCounts& input = report.input;
   if (input.empty + input.bad + report.rejected > 0)
     out.write(fmt::format("left out: {} empty, {} unreadable, {} rejected\n",
@@ -76,6 +74,8 @@ void print_report(Session& session, const EncodeReport& report, const BankInfo& 
                         counted(bank.chunks, "chunk", "chunks"), format_bytes(bank.disk_bytes)));
 }
 
+}  // namespace
+
 Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments) {
   Console& console = session.console;
   MSA_ASSIGN(const std::filesystem::path folder, bank_folder(arguments.bank));
@@ -84,6 +84,9 @@ Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments) 
 
   // The cheap check first: a mistyped path should not wait for the model.
   MSA_TRY(model_folder(arguments.model.folder));
+  if (arguments.existing_bank) {
+    MSA_ASSIGN([[maybe_unused]] const Bank there, Bank::open(folder));
+  }
   ReaderOptions reading;
   reading.on_problem = on_problem;
   MSA_ASSIGN(const std::unique_ptr<DocumentSource> source,
@@ -119,51 +122,58 @@ Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments) 
   }
   if (report.stopped)
     return Error{Code::cancelled,
-                 fmt::format("encode: stopped after {}, which are committed to {}; run the same "
+                 fmt::format("{}: stopped after {}, which are committed to {}; run the same "
                              "command again to go on",
-                             counted(report.passages, "passage", "passages"), folder.string())};
+                             arguments.command, counted(report.passages, "passage", "passages"),
+                             folder.string())};
   const uint64_t bad = report.input.bad + report.rejected;
-  const bool nothing_good = report.passages == 0 && report.already_there == 0;
+  const bool nothing_good =
+      report.passages == 0 && report.already_there == 0 && report.duplicates == 0;
   if (bad > 0 && (arguments.strict || nothing_good)) {
     session.out.flush();
-    console.error(fmt::format("encode: {} could not be encoded{}; the warnings above say why",
-                              counted(bad, "document", "documents"),
+    console.error(fmt::format("{}: {} could not be encoded{}; the warnings above say why",
+                              arguments.command, counted(bad, "document", "documents"),
                               nothing_good ? ", and there was no other" : ""));
     return ExitCode::rejected_input;
   }
   return ExitCode::ok;
 }
 
-}  // namespace
+CLI::Option* add_segment_flag(CLI::App& command, uint64_t& mebibytes, const char* description) {
+  return command.add_option("--segment-mib", mebibytes, description)
+      ->type_name("N")
+      ->check(whole_number(1, 1 << 20))
+      ->capture_default_str();
+}
 
-void add_encode(CLI::App& app, Command& chosen) {
-  auto arguments = std::make_shared<EncodeArguments>();
-  CLI::App& command = *app.add_subcommand("encode", "Encode documents into a memory bank");
+void add_encode_options(CLI::App& command, EncodeArguments& arguments) {
   command
-      .add_option("PATH", arguments->paths,
+      .add_option("PATH", arguments.paths,
                   "Files (.txt .md .json .jsonl, also .gz or .zst), folders, or - for standard "
                   "input")
       ->required();
-  add_bank_flag(command, arguments->bank);
-  add_model_flags(command, arguments->model);
+  add_bank_flag(command, arguments.bank);
+  add_model_flags(command, arguments.model);
   command
-      .add_option("--passage-tokens", arguments->options.passage_tokens,
+      .add_option("--passage-tokens", arguments.options.passage_tokens,
                   "Longer texts are split into passages of at most so many tokens")
       ->type_name("N")
       ->check(whole_number(16, 1'000'000))
       ->capture_default_str();
-  command.add_option("--batch-tokens", arguments->options.batch_tokens, "Tokens encoded together")
+  command.add_option("--batch-tokens", arguments.options.batch_tokens, "Tokens encoded together")
       ->type_name("N")
       ->check(whole_number(1, 1'000'000))
       ->capture_default_str();
-  command
-      .add_option("--segment-mib", arguments->segment_mebibytes,
-                  "Commit after so many MiB of encoded documents")
-      ->type_name("N")
-      ->check(whole_number(1, 1 << 20))
-      ->capture_default_str();
-  command.add_flag("--strict", arguments->strict, "Exit with 7 if any document was bad");
-  add_json_flag(command, arguments->json);
+  add_segment_flag(command, arguments.segment_mebibytes,
+                   "Commit after so many MiB of encoded documents");
+  command.add_flag("--strict", arguments.strict, "Exit with 7 if any document was bad");
+  add_json_flag(command, arguments.json);
+}
+
+void add_encode(CLI::App& app, Command& chosen) {
+  auto arguments = std::make_shared<EncodeArguments>();
+  CLI::App& command = *app.add_subcommand("encode", "Encode documents into a memory bank");
+  add_encode_options(command, *arguments);
   command.footer(
       "A document that is in the bank already (same id, same text) is passed over: run the same\n"
       "command again to go on after a stop. Bad documents are reported and left out; the exit "

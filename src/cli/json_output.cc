@@ -112,6 +112,8 @@ Json to_json(const BankInfo& info) {
           {"content_bytes", info.content_bytes},
           {"text_bytes", info.text_bytes},
           {"disk_bytes", info.disk_bytes},
+          {"aliases", info.aliases},
+          {"dead_chunks", info.dead_chunks},
           {"router_layers", info.router_layers},
           {"kv_heads", info.kv_heads},
           {"head_dim", info.head_dim},
@@ -127,6 +129,7 @@ Json to_json(const StoredDocument& document, bool with_text) {
                {"title", document.title},           {"source", document.source},
                {"char_begin", document.char_begin}, {"char_end", document.char_end},
                {"tokens", document.tokens},         {"chunks", document.chunks}};
+  json["aliases"] = document.aliases;
   if (with_text) json["text"] = document.text;
   return json;
 }
@@ -137,6 +140,19 @@ Json to_json(const VerifyReport& report) {
           {"documents", report.documents},
           {"bytes", report.bytes},
           {"problems", report.problems}};
+}
+
+Json to_json(const RemovalReport& report) {
+  return {{"documents", report.documents}, {"ids", report.names}};
+}
+
+Json to_json(const CompactReport& report) {
+  return {{"stopped", report.stopped},
+          {"removed_chunks", report.removed_chunks},
+          {"segments_before", report.segments_before},
+          {"segments_after", report.segments_after},
+          {"bytes_before", report.bytes_before},
+          {"bytes_after", report.bytes_after}};
 }
 
 Json to_json(const DocumentProblem& problem) {
@@ -150,6 +166,8 @@ Json to_json(const EncodeReport& report) {
           {"tokens", report.tokens},
           {"chunks", report.chunks},
           {"already_there", report.already_there},
+          {"duplicates", report.duplicates},
+          {"replaced", report.replaced},
           {"rejected", report.rejected},
           {"stopped", report.stopped},
           {"seconds", milliseconds(report.seconds)},

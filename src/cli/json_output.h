@@ -25,6 +25,8 @@ Json to_json(const ModelInfo& info);
 Json to_json(const BankInfo& info);
 Json to_json(const StoredDocument& document, bool with_text);
 Json to_json(const VerifyReport& report);
+Json to_json(const RemovalReport& report);
+Json to_json(const CompactReport& report);
 Json to_json(const EncodeReport& report);
 Json to_json(const DocumentProblem& problem);
 Json to_json(const BenchReport& report);

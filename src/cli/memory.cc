@@ -1,4 +1,4 @@
-// msa memory: what is in a bank, and whether it is intact. Works without a model.
+// msa memory: what is in a bank, and whether it is intact.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -8,6 +8,7 @@
 #include "cli/answer_printer.h"
 #include "cli/format.h"
 #include "cli/json_output.h"
+#include "cli/memory_change.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/text_layout.h"
@@ -43,8 +44,12 @@ Result<ExitCode> run_info(Session& session, const MemoryArguments& arguments) {
   };
   row("bank", info.path.string());
   row("documents", format_count(info.documents));
+  if (info.aliases > 0) row("further ids", format_count(info.aliases));
   row("tokens", format_count(info.tokens));
   row("chunks", fmt::format("{} of up to {} tokens", format_count(info.chunks), info.chunk_size));
+  if (info.dead_chunks > 0)
+    row("removed", fmt::format("{}, until `msa memory compact`",
+                               counted(info.dead_chunks, "chunk", "chunks")));
   row("segments", format_count(info.segments));
   row("routing keys", format_bytes(info.key_bytes));
   row("keys and values", format_bytes(info.content_bytes));
@@ -109,6 +114,7 @@ Result<ExitCode> run_show(Session& session, const MemoryArguments& arguments) {
   };
   row("number", std::to_string(document.number));
   row("id", printable_line(document.id));
+  for (const std::string& alias : document.aliases) row("also", printable_line(alias));
   row("title", printable_line(document.title));
   row("source", describe_source(document.source, document.char_begin, document.char_end));
   row("size", fmt::format("{}, {}", counted(document.tokens, "token", "tokens"),
@@ -169,14 +175,17 @@ CLI::App& add_part(CLI::App& parent, Command& chosen, const char* name, const ch
 
 void add_memory(CLI::App& app, Command& chosen) {
   auto arguments = std::make_shared<MemoryArguments>();
-  CLI::App& memory = *app.add_subcommand("memory", "Look into a memory bank and check it");
+  CLI::App& memory = *app.add_subcommand("memory", "Look into a memory bank, check it, change it");
   memory.require_subcommand(1);
   memory.footer(
       "Examples:\n"
       "  msa memory info --bank memory\n"
       "  msa memory list --bank memory --first 100 --limit 20\n"
       "  msa memory show 4 --bank memory\n"
-      "  msa memory verify --bank memory\n");
+      "  msa memory verify --bank memory\n"
+      "  msa memory update notes/ --bank memory --model models/MSA-4B\n"
+      "  msa memory remove --id notes/old.md --bank memory\n"
+      "  msa memory compact --bank memory\n");
 
   CLI::App& info = add_part(memory, chosen, "info", "What the bank holds and how large it is",
                             arguments, run_info);
@@ -210,6 +219,8 @@ void add_memory(CLI::App& app, Command& chosen) {
   verify.footer(
       "Exits with 4 if anything is not as it was written.\n\n"
       "Example:\n  msa memory verify --bank memory\n");
+
+  add_memory_changes(memory, chosen);
 }
 
 }  // namespace msa::cli

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "base/hash.h"
 #include "engine/guard.h"
@@ -24,6 +26,25 @@ StoredDocument stored(const DocumentRecord& record) {
   document.tokens = record.tokens;
   document.chunks = record.chunks;
   return document;
+}
+
+Result<StoredDocument> with_aliases(const Catalogue& catalogue, const DocumentRecord& record) {
+  StoredDocument document = stored(record);
+  MSA_ASSIGN(const std::vector<AliasRecord> aliases, catalogue.aliases(record.number));
+  for (const AliasRecord& alias : aliases) document.aliases.push_back(alias.id);
+  return document;
+}
+
+Error no_such_number(const std::filesystem::path& bank, uint32_t number) {
+  return {Code::not_found,
+          fmt::format("{}: there is no document {}; list the documents to see the numbers",
+                      bank.string(), number)};
+}
+
+Error no_such_id(const std::filesystem::path& bank, std::string_view id) {
+  return {Code::not_found,
+          fmt::format("{}: there is no document with id '{}'; list the documents to see the ids",
+                      bank.string(), id)};
 }
 
 Result<std::shared_ptr<Bank::Impl>> open_reader(const std::filesystem::path& folder) {
@@ -71,6 +92,8 @@ Result<BankInfo> Bank::info() const {
     info.tokens = totals.tokens;
     info.segments = totals.segments;
     info.text_bytes = totals.text_bytes;
+    info.aliases = totals.aliases;
+    info.dead_chunks = totals.segment_chunks - std::min(totals.segment_chunks, totals.chunks);
     info.key_bytes = totals.chunks * manifest.segment_shape().bytes_per_chunk() / 3;
     info.content_bytes = 2 * info.key_bytes;
     MSA_ASSIGN(info.disk_bytes, impl_->reader->disk_bytes());
@@ -83,10 +106,18 @@ Result<std::vector<StoredDocument>> Bank::list(uint32_t first, size_t limit) con
     const std::lock_guard lock(impl_->busy);
     std::vector<StoredDocument> documents;
     if (limit == 0) return documents;
-    MSA_TRY(impl_->reader->catalogue().each_document(first, false, [&](const DocumentRecord& r) {
-      documents.push_back(stored(r));
+    const Catalogue& catalogue = impl_->reader->catalogue();
+    Result<void> aliases;
+    MSA_TRY(catalogue.each_document(first, false, [&](const DocumentRecord& record) {
+      Result<StoredDocument> document = with_aliases(catalogue, record);
+      if (!document) {
+        aliases = std::move(document).error();
+        return false;
+      }
+      documents.push_back(std::move(*document));
       return documents.size() < limit;
     }));
+    MSA_TRY(std::move(aliases));
     return documents;
   });
 }
@@ -95,29 +126,24 @@ Result<StoredDocument> Bank::document(uint32_t number) const {
   return guarded("reading the bank", [&]() -> Result<StoredDocument> {
     const std::lock_guard lock(impl_->busy);
     MSA_ASSIGN(const auto record, impl_->reader->catalogue().find(number));
-    if (!record)
-      return Error{Code::not_found,
-                   fmt::format("{}: there is no document {}; list the documents to see the numbers",
-                               impl_->reader->folder().string(), number)};
-    return stored(*record);
+    if (!record) return no_such_number(impl_->reader->folder(), number);
+    return with_aliases(impl_->reader->catalogue(), *record);
   });
 }
 
 Result<StoredDocument> Bank::document_by_id(std::string_view id) const {
   return guarded("reading the bank", [&]() -> Result<StoredDocument> {
     const std::lock_guard lock(impl_->busy);
-    MSA_ASSIGN(const auto head, impl_->reader->catalogue().find_id(id));
-    if (!head)
-      return Error{Code::not_found,
-                   fmt::format("{}: there is no document with id '{}'; list the documents to see "
-                               "the ids",
-                               impl_->reader->folder().string(), id)};
-    MSA_ASSIGN(const auto record, impl_->reader->catalogue().find(head->number));
+    const Catalogue& catalogue = impl_->reader->catalogue();
+    MSA_ASSIGN(const auto moment, catalogue.begin_read());
+    MSA_ASSIGN(const auto head, catalogue.find_id(id));
+    if (!head) return no_such_id(impl_->reader->folder(), id);
+    MSA_ASSIGN(const auto record, catalogue.find(head->number));
     if (!record)
-      return Error{Code::corrupt, fmt::format("{}: document {} vanished while it was read; verify "
-                                              "the bank",
+      return Error{Code::corrupt, fmt::format("{}: document {} cannot be found by its number; "
+                                              "verify the bank",
                                               impl_->reader->folder().string(), head->number)};
-    return stored(*record);
+    return with_aliases(catalogue, *record);
   });
 }
 
@@ -130,6 +156,55 @@ Result<VerifyReport> Bank::verify(std::function<void(uint64_t, uint64_t)> progre
     report.documents = found.documents;
     report.bytes = found.bytes;
     report.problems = found.problems;
+    return report;
+  });
+}
+
+Result<RemovalReport> Bank::remove(std::span<const std::string> ids,
+                                   std::span<const uint32_t> numbers) {
+  return guarded("removing documents", [&]() -> Result<RemovalReport> {
+    const std::filesystem::path& folder = impl_->reader->folder();
+    MSA_ASSIGN(const auto writer, BankWriter::open(folder));
+    // An error before the commit leaves the bank as it is: what is pending goes with the writer.
+    RemovalReport report;
+    const auto remove = [&](const std::string& name) -> Result<void> {
+      MSA_ASSIGN(const BankWriter::Removed removed, writer->remove(name));
+      report.names += removed != BankWriter::Removed::nothing;
+      report.documents += removed == BankWriter::Removed::document;
+      return {};
+    };
+    // All are looked up before anything is removed: one may be meant twice, by number and by id.
+    std::vector<std::string> names;
+    for (const uint32_t number : numbers) {
+      MSA_ASSIGN(std::vector<std::string> all, writer->names(number));
+      if (all.empty()) return no_such_number(folder, number);
+      std::move(all.begin(), all.end(), std::back_inserter(names));
+    }
+    for (const std::string& id : ids) {
+      MSA_ASSIGN(std::vector<std::string> all, names_under(*writer, id));
+      if (all.empty()) return no_such_id(folder, id);
+      std::move(all.begin(), all.end(), std::back_inserter(names));
+    }
+    for (const std::string& name : names) MSA_TRY(remove(name));
+    MSA_TRY(writer->commit());
+    return report;
+  });
+}
+
+Result<CompactReport> Bank::compact(const CompactOptions& options,
+                                    std::function<void(uint64_t, uint64_t)> progress,
+                                    std::stop_token stop) {
+  return guarded("compacting the bank", [&]() -> Result<CompactReport> {
+    MSA_ASSIGN(const auto writer, BankWriter::open(impl_->reader->folder()));
+    MSA_ASSIGN(const CompactionReport done,
+               writer->compact(options.segment_bytes, progress, std::move(stop)));
+    CompactReport report;
+    report.segments_before = done.segments_before;
+    report.segments_after = done.segments_after;
+    report.removed_chunks = done.removed_chunks;
+    report.bytes_before = done.bytes_before;
+    report.bytes_after = done.bytes_after;
+    report.stopped = done.stopped;
     return report;
   });
 }

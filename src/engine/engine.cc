@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <utility>
 
 #include "engine/bank_handle.h"
 #include "engine/guard.h"
@@ -32,25 +34,32 @@ struct Engine::Impl {
   // The similarity the bank's keys were stored for.
   RouteRule rule() const { return route_rule(model.impl().config(), reader().manifest().cosine); }
 
-  Result<Router> router(size_t top_k) {
+  // One question's bank, as of one moment: chunks, texts and ids belong together, whatever a writer
+  // commits meanwhile.
+  struct Query {
+    std::unique_ptr<BankView> view;
+    Router router;
+
+    Result<std::optional<DocumentRecord>> document(uint32_t number) const {
+      return view->catalogue().find(number);
+    }
+  };
+  Result<Query> query(size_t top_k) {
     const std::lock_guard lock(bank.impl().busy);
-    MSA_ASSIGN(auto snapshot, reader().snapshot());
-    return Router(*model.impl().backend, std::move(snapshot), rule(),
+    MSA_ASSIGN(auto view, reader().view());
+    Router router(*model.impl().backend, view->snapshot(), rule(),
                   top_k == 0 ? model.impl().config().msa.top_k : top_k);
+    return Query{std::move(view), std::move(router)};
   }
 
-  Result<std::optional<DocumentRecord>> document(uint32_t number) {
-    const std::lock_guard lock(bank.impl().busy);
-    return reader().catalogue().find(number);
-  }
-
-  // Adds the users' ids to what a router chose.
-  Result<Routing> describe(const Router& router) {
+  // Adds the users' ids to what a query's router chose.
+  static Result<Routing> describe(const Query& query) {
+    const Router& router = query.router;
     std::map<uint32_t, std::string> ids;
     const auto named = [&](uint32_t number, float score) -> Result<RoutedDocument> {
       auto known = ids.find(number);
       if (known == ids.end()) {
-        MSA_ASSIGN(const auto record, document(number));
+        MSA_ASSIGN(const auto record, query.document(number));
         known = ids.emplace(number, record ? record->id : "").first;
       }
       return RoutedDocument{number, known->second, score};
@@ -103,22 +112,23 @@ Result<void> check_options(const AskOptions& options) {
 // The decoder, the router and the catalogue as Memory Interleave sees them.
 class EngineModel : public InterleaveModel {
  public:
-  EngineModel(Engine::Impl& engine, Router& router, const AskOptions& options)
+  EngineModel(Engine::Impl& engine, Engine::Impl::Query& query, const AskOptions& options)
       : engine_(engine),
-        router_(router),
+        query_(query),
         sampler_(options.temperature, options.top_p,
                  options.seed.value_or(engine.model.impl().options.seed)) {}
 
   Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes) override {
-    router_.reset();
-    const size_t first_position = engine_.model.impl().prefix->tokens + router_.top_k();
-    MSA_TRY(engine_.decoder.prefill(tokens, routes, first_position, &router_));
+    Router& router = query_.router;
+    router.reset();
+    const size_t first_position = engine_.model.impl().prefix->tokens + router.top_k();
+    MSA_TRY(engine_.decoder.prefill(tokens, routes, first_position, &router));
     const PrefillTiming& timing = engine_.decoder.timing();
     timing_.route_ms += 1e3 * timing.route_seconds;
     timing_.encode_question_ms += 1e3 * (timing.total_seconds - timing.route_seconds);
     return {};
   }
-  Result<Routing> routing() override { return engine_.describe(router_); }
+  Result<Routing> routing() override { return Engine::Impl::describe(query_); }
   Result<void> append(std::span<const TokenId> tokens) override {
     return engine_.decoder.append(tokens);
   }
@@ -126,7 +136,7 @@ class EngineModel : public InterleaveModel {
     return sampler_.sample(engine_.decoder.logits(), allowed);
   }
   Result<std::optional<Citation>> document(uint32_t number) override {
-    MSA_ASSIGN(auto record, engine_.document(number));
+    MSA_ASSIGN(auto record, query_.document(number));
     if (!record) return std::optional<Citation>();
     Citation citation;
     citation.number = record->number;
@@ -147,7 +157,7 @@ class EngineModel : public InterleaveModel {
 
  private:
   Engine::Impl& engine_;
-  Router& router_;
+  Engine::Impl::Query& query_;
   Sampler sampler_;
   Timing timing_;
 };
@@ -157,8 +167,8 @@ Result<Answer> answer(Engine::Impl& engine, std::string_view question, const Ask
   MSA_TRY(check_question(question));
   MSA_TRY(check_options(options));
   const std::lock_guard lock(engine.model.impl().busy);
-  MSA_ASSIGN(Router router, engine.router(options.top_k));
-  EngineModel model(engine, router, options);
+  MSA_ASSIGN(Engine::Impl::Query query, engine.query(options.top_k));
+  EngineModel model(engine, query, options);
   const auto start = Clock::now();
   double first_token_ms = 0;
   uint64_t generated = 0;
@@ -197,13 +207,14 @@ Result<Routing> Engine::route(std::string_view question, size_t top_k) const {
     MSA_TRY(check_question(question));
     const Model::Impl& model = impl_->model.impl();
     const std::lock_guard lock(model.busy);
-    MSA_ASSIGN(Router router, impl_->router(top_k));
+    MSA_ASSIGN(Impl::Query query, impl_->query(top_k));
+    Router& router = query.router;
     const QuestionTokens prompt = question_tokens(*model.tokenizer, question);
     std::vector<uint8_t> routes(prompt.tokens.size(), 0);
     std::fill_n(routes.begin(), prompt.routing, uint8_t{1});
     MSA_TRY(impl_->decoder.prefill(prompt.tokens, routes, model.prefix->tokens + router.top_k(),
                                    &router));
-    return impl_->describe(router);
+    return Impl::describe(query);
   });
 }
 

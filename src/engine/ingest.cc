@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <set>
 #include <unordered_set>
 #include <utility>
 
@@ -39,6 +41,8 @@ class Ingest {
       MSA_TRY(take(std::move(*document)));
     }
     report_.stopped = stop.stop_requested();
+    // A text whose predecessor is to be removed may still wait.
+    if (options_.replace) MSA_TRY(encode_waiting());
     MSA_TRY(bank_.commit());
     update_progress();
     return report_;
@@ -58,31 +62,88 @@ class Ingest {
       passages = split_passages(document.text, options_.passage_tokens, [&](std::string_view text) {
         return tokenizer_.encode(text).size();
       });
-    if (passages.size() <= 1) {
-      MSA_TRY(queue(std::move(document)));
-      ++report_.documents;
-      return {};
-    }
-    for (size_t i = 0; i < passages.size(); ++i) {
-      const Passage& passage = passages[i];
-      Document part;
-      part.id = fmt::format("{}#{}", document.id, i + 1);
-      part.title = document.title;
-      part.source = document.source;
-      part.text = document.text.substr(passage.begin, passage.end - passage.begin);
-      part.char_begin = document.char_begin + passage.char_begin;
-      part.char_end = document.char_begin + passage.char_end;
-      MSA_TRY(queue(std::move(part)));
-    }
+    const std::string id = document.id;
+    std::vector<Document> parts;
+    if (passages.size() <= 1)
+      parts.push_back(std::move(document));
+    else
+      for (size_t i = 0; i < passages.size(); ++i) {
+        const Passage& passage = passages[i];
+        Document& part = parts.emplace_back();
+        part.id = fmt::format("{}#{}", id, i + 1);
+        part.title = document.title;
+        part.source = document.source;
+        part.text = document.text.substr(passage.begin, passage.end - passage.begin);
+        part.char_begin = document.char_begin + passage.char_begin;
+        part.char_end = document.char_begin + passage.char_end;
+      }
+    if (options_.replace)
+      MSA_TRY(replace(id, std::move(parts)));
+    else
+      for (Document& part : parts) MSA_TRY(queue(std::move(part)));
     ++report_.documents;
     return {};
+  }
+
+  // Takes away what is there under `id` and is not among `parts`, and queues these. Both happen in
+  // the same commit, which is why none is made before all of them are in the bank's hands.
+  Result<void> replace(const std::string& id, std::vector<Document> parts) {
+    // Another version of it came before: its commit is made first, as a whole.
+    if (is_new(id) || is_new(id + "#1")) MSA_TRY(commit());
+    MSA_ASSIGN(const std::vector<std::string> old, names_under(bank_, id));
+    std::set<std::string> gone(old.begin(), old.end());
+    for (const Document& part : parts) {
+      MSA_ASSIGN(const auto presence, bank_.presence(part.id, part.title, part.text));
+      if (presence == BankWriter::Presence::same) {
+        gone.erase(part.id);
+        continue;
+      }
+      if (presence == BankWriter::Presence::different) gone.insert(part.id);
+      // With the longest of numbers, so that none is refused once others have been removed for it.
+      const size_t tokens =
+          document_tokens(tokenizer_, UINT32_MAX - 1, document_text(part.title, part.text)).size();
+      if (tokens > limits_.max_positions) {
+        too_long(part.id, tokens);
+        return {};
+      }
+    }
+    // The bank commits a pending name before it takes it away: whole texts only, here too.
+    if (std::any_of(gone.begin(), gone.end(), [&](const auto& name) { return is_new(name); }))
+      MSA_TRY(commit());
+    for (const std::string& name : gone) {
+      MSA_ASSIGN(const BankWriter::Removed removed, bank_.remove(name));
+      report_.replaced += removed != BankWriter::Removed::nothing;
+    }
+    for (Document& part : parts) {
+      new_ids_.insert(part.id);
+      MSA_TRY(queue(std::move(part)));
+    }
+    if (bank_.pending_bytes() >= options_.segment_bytes) MSA_TRY(commit());
+    return {};
+  }
+
+  Result<void> commit() {
+    MSA_TRY(encode_waiting());
+    MSA_TRY(bank_.commit());
+    new_ids_.clear();
+    return {};
+  }
+
+  bool is_new(const std::string& id) const { return new_ids_.contains(id); }
+
+  void too_long(const std::string& id, size_t tokens) {
+    problem(id, fmt::format("{} tokens with its title, but the model has {} positions; shorten the "
+                            "title or use a smaller passage length",
+                            tokens, limits_.max_positions));
   }
 
   // Queues one passage unless it is known, and encodes the queue when a batch is full.
   Result<void> queue(Document document) {
     const std::string conflict =
         "the bank has another text under this id; give the document another id";
-    if (waiting_ids_.contains(document.id)) MSA_TRY(encode_waiting());
+    const uint64_t hash = document_hash(document.title, document.text);
+    if (waiting_ids_.contains(document.id) || waiting_hashes_.contains(hash))
+      MSA_TRY(encode_waiting());
     MSA_ASSIGN(const auto presence, bank_.presence(document.id, document.title, document.text));
     if (presence == BankWriter::Presence::same) {
       if (++report_.already_there % kProgressEvery == 0) update_progress();
@@ -92,6 +153,12 @@ class Ingest {
       problem(document.id, conflict);
       return {};
     }
+    MSA_ASSIGN(const auto twin, bank_.find_text(document.title, document.text));
+    if (twin) {
+      MSA_TRY(bank_.add_alias(as_new(std::move(document), 0), *twin));
+      if (++report_.duplicates % kProgressEvery == 0) update_progress();
+      return {};
+    }
     const uint64_t number = bank_.next_number() + uint64_t{waiting_.size()};
     if (number >= UINT32_MAX)
       return Error{Code::unsupported,
@@ -99,19 +166,25 @@ class Ingest {
     auto tokens = document_tokens(tokenizer_, static_cast<uint32_t>(number),
                                   document_text(document.title, document.text));
     if (tokens.size() > limits_.max_positions) {
-      problem(document.id,
-              fmt::format("{} tokens with its title, but the model has {} positions; shorten the "
-                          "title or use a smaller passage length",
-                          tokens.size(), limits_.max_positions));
+      too_long(document.id, tokens.size());
       return {};
     }
     waiting_tokens_ += tokens.size();
     waiting_ids_.insert(document.id);
-    waiting_.push_back({std::move(document.id), std::move(document.title),
-                        std::move(document.source), std::move(document.text), document.char_begin,
-                        document.char_end, tokens.size()});
+    waiting_hashes_.insert(hash);
+    waiting_.push_back(as_new(std::move(document), tokens.size()));
     token_lists_.push_back(std::move(tokens));
     return waiting_tokens_ >= options_.batch_tokens ? encode_waiting() : Result<void>();
+  }
+
+  static NewDocument as_new(Document document, size_t tokens) {
+    return {std::move(document.id),
+            std::move(document.title),
+            std::move(document.source),
+            std::move(document.text),
+            document.char_begin,
+            document.char_end,
+            tokens};
   }
 
   Result<void> encode_waiting() {
@@ -124,8 +197,10 @@ class Ingest {
     MSA_TRY(bank_.add(std::exchange(waiting_, {}), std::move(batch)));
     token_lists_.clear();
     waiting_ids_.clear();
+    waiting_hashes_.clear();
     waiting_tokens_ = 0;
-    if (bank_.pending_bytes() >= options_.segment_bytes) MSA_TRY(bank_.commit());
+    if (!options_.replace && bank_.pending_bytes() >= options_.segment_bytes)
+      MSA_TRY(bank_.commit());
     update_progress();
     return {};
   }
@@ -155,7 +230,9 @@ class Ingest {
   std::vector<NewDocument> waiting_;  // the next batch, numbered from bank_.next_number()
   std::vector<std::vector<TokenId>> token_lists_;  // of waiting_
   std::unordered_set<std::string> waiting_ids_;    // of it
+  std::unordered_set<uint64_t> waiting_hashes_;    // of its titles and texts
   size_t waiting_tokens_ = 0;
+  std::unordered_set<std::string> new_ids_;  // since the last commit; only where texts are replaced
 };
 
 }  // namespace

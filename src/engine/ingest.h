@@ -23,8 +23,11 @@ struct IngestLimits {
 
 // Reads `source` to its end or a stop request and commits what was encoded. A document whose id is
 // in the bank with the same title and text is passed over; with another it is a problem, reported
-// and left out. Texts of more than options.passage_tokens tokens become several documents, with ids
-// "id#1", "id#2", …; title and wrapping come on top of that limit.
+// and left out, or with options.replace takes the other's place, of which all passages that differ
+// go in the commit that brings the new ones. A title and text that are there under another id are
+// not encoded: the document gets this id too. Texts of more than options.passage_tokens tokens
+// become several documents, with ids "id#1", "id#2", …; title and wrapping come on top of that
+// limit.
 Result<EncodeReport> ingest(const Tokenizer& tokenizer, const EncodeBatch& encode,
                             const IngestLimits& limits, BankWriter& bank, DocumentSource& source,
                             const EncodeOptions& options,

@@ -22,27 +22,60 @@ class FakeBank : public BankWriter {
     const bool same = found->second.title == title && found->second.text == text;
     return same ? Presence::same : Presence::different;
   }
+  Result<bool> contains(std::string_view id) override {
+    return documents_.contains(std::string(id));
+  }
+  Result<std::optional<uint32_t>> find_text(std::string_view title,
+                                            std::string_view text) override {
+    for (const auto& [id, document] : documents_)
+      if (document.title == title && document.text == text) return std::optional(numbers_.at(id));
+    return std::optional<uint32_t>();
+  }
   uint32_t next_number() const override { return static_cast<uint32_t>(order_.size()); }
   Result<void> add(std::vector<NewDocument> documents, EncodedBatch batch) override {
     EXPECT_EQ(documents.size(), batch.chunks.size());
     for (NewDocument& document : documents) {
+      numbers_[document.id] = next_number();
       order_.push_back(document.id);
       pending_ += 1000;
       EXPECT_TRUE(documents_.emplace(document.id, document).second) << document.id;
     }
     return {};
   }
+  Result<void> add_alias(const NewDocument& document, uint32_t number) override {
+    EXPECT_TRUE(documents_.emplace(document.id, document).second) << document.id;
+    numbers_[document.id] = number;
+    ++changes_;
+    return {};
+  }
+  Result<Removed> remove(std::string_view id) override {
+    if (documents_.erase(std::string(id)) == 0) return Removed::nothing;
+    numbers_.erase(std::string(id));
+    removed_.emplace_back(id);
+    ++changes_;
+    return Removed::document;
+  }
+  Result<std::vector<std::string>> names(uint32_t) override { return std::vector<std::string>(); }
   uint64_t pending_bytes() const override { return pending_; }
   Result<void> commit() override {
     if (fail_commit_) return Error{Code::no_space, "bank: the disk is full"};
-    commits_ += pending_ > 0;
-    pending_ = 0;
+    commits_ += pending_ > 0 || changes_ > 0;
+    pending_ = changes_ = 0;
+    std::map<std::string, std::string> texts;
+    for (const auto& [id, document] : documents_) texts.emplace(id, document.text);
+    committed_.push_back(std::move(texts));
     return {};
+  }
+  Result<CompactionReport> compact(uint64_t, const std::function<void(uint64_t, uint64_t)>&,
+                                   std::stop_token) override {
+    return CompactionReport();
   }
 
   std::map<std::string, NewDocument> documents_;
-  std::vector<std::string> order_;
-  uint64_t pending_ = 0;
+  std::map<std::string, uint32_t> numbers_;
+  std::vector<std::string> order_, removed_;
+  std::vector<std::map<std::string, std::string>> committed_;  // id and text, after each commit
+  uint64_t pending_ = 0, changes_ = 0;
   int commits_ = 0;
   bool fail_commit_ = false;
 };
@@ -120,7 +153,8 @@ TEST_F(IngestTest, NumbersStayRightAcrossBatches) {
   EncodeOptions options;
   options.batch_tokens = 20;
   std::vector<Document> documents;
-  for (int i = 0; i < 25; ++i) documents.push_back(document(fmt::format("d{}", i), "some words"));
+  for (int i = 0; i < 25; ++i)
+    documents.push_back(document(fmt::format("d{}", i), fmt::format("some words {}", i)));
   ASSERT_TRUE(run(documents, options).ok());
   EXPECT_GT(batches_.size(), 3u);
   size_t number = 0;
@@ -195,7 +229,8 @@ TEST_F(IngestTest, CommitsWheneverASegmentIsFull) {
   options.batch_tokens = 1;
   options.segment_bytes = 3000;
   std::vector<Document> documents;
-  for (int i = 0; i < 10; ++i) documents.push_back(document(fmt::format("d{}", i), "text"));
+  for (int i = 0; i < 10; ++i)
+    documents.push_back(document(fmt::format("d{}", i), fmt::format("text {}", i)));
   ASSERT_TRUE(run(documents, options).ok());
   EXPECT_EQ(bank_.commits_, 4);  // 3 + 3 + 3 + 1
 }
@@ -208,7 +243,8 @@ TEST_F(IngestTest, AStopCommitsWhatWasEncoded) {
   EncodeOptions options;
   options.batch_tokens = 1;
   std::vector<Document> documents;
-  for (int i = 0; i < 10; ++i) documents.push_back(document(fmt::format("d{}", i), "text"));
+  for (int i = 0; i < 10; ++i)
+    documents.push_back(document(fmt::format("d{}", i), fmt::format("text {}", i)));
   const auto report = run(documents, options, stop.get_token());
   ASSERT_TRUE(report.ok());
   EXPECT_TRUE(report->stopped);
@@ -225,6 +261,132 @@ TEST_F(IngestTest, AFullDiskIsReported) {
   const auto report = run({document("a", "first")});
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.error().code, Code::no_space);
+}
+
+TEST_F(IngestTest, EqualTextsAreEncodedOnce) {
+  const auto report = run({document("a", "first", "T"), document("b", "first", "T"),
+                           document("c", "first"), document("d", "second")});
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->passages, 3u);
+  EXPECT_EQ(report->duplicates, 1u);
+  EXPECT_EQ(report->already_there, 0u);
+  EXPECT_EQ(bank_.numbers_.at("b"), bank_.numbers_.at("a"));
+  EXPECT_NE(bank_.numbers_.at("c"), bank_.numbers_.at("a"));
+  // In a later run, and resumed.
+  const auto again = run({document("b", "first", "T"), document("e", "second")});
+  EXPECT_EQ(again->already_there, 1u);
+  EXPECT_EQ(again->duplicates, 1u);
+  EXPECT_EQ(again->passages, 0u);
+  EXPECT_EQ(bank_.numbers_.at("e"), bank_.numbers_.at("d"));
+}
+
+std::string long_text(int sentences, int from = 0) {
+  std::string text;
+  for (int i = 0; i < sentences; ++i) text += fmt::format("Sentence number {} is here. ", from + i);
+  return text;
+}
+
+TEST_F(IngestTest, ReplacesWhatHasChangedAndNothingElse) {
+  EncodeOptions options;
+  options.passage_tokens = 50;
+  const std::string text = long_text(40);
+  ASSERT_TRUE(
+      run({document("long", text), document("a", "one"), document("b", "two")}, options).ok());
+  size_t passages = 0;
+  for (const auto& entry : bank_.documents_) passages += entry.first.starts_with("long#");
+  ASSERT_GT(passages, 4u);
+  const uint32_t kept = bank_.numbers_.at("long#1");
+
+  options.replace = true;
+  auto report = run({document("long", text), document("a", "one"), document("b", "two")}, options);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->already_there, passages + 2);
+  EXPECT_EQ(report->replaced, 0u);
+  EXPECT_TRUE(bank_.removed_.empty());
+
+  // The second half is another one, and shorter; "a" is new, "c" was not there before.
+  const std::string shorter = long_text(20) + long_text(8, 100);
+  report = run({document("long", shorter), document("a", "three"), document("c", "four")}, options);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(bank_.numbers_.at("long#1"), kept);
+  EXPECT_EQ(report->rejected, 0u);
+  EXPECT_EQ(report->replaced, bank_.removed_.size());
+  EXPECT_GE(bank_.removed_.size(), 3u);
+  std::string whole;
+  for (size_t i = 1; bank_.documents_.contains(fmt::format("long#{}", i)); ++i)
+    whole += bank_.documents_.at(fmt::format("long#{}", i)).text;
+  EXPECT_NE(whole.find("number 107 is here"), std::string::npos);
+  EXPECT_EQ(whole.find("number 25 is here"), std::string::npos);
+  EXPECT_EQ(bank_.documents_.at("a").text, "three");
+  EXPECT_EQ(bank_.documents_.at("b").text, "two");
+  EXPECT_EQ(bank_.documents_.at("c").text, "four");
+
+  // A long text becomes a short one.
+  ASSERT_TRUE(run({document("long", "short now")}, options).ok());
+  EXPECT_FALSE(bank_.documents_.contains("long#1"));
+  EXPECT_EQ(bank_.documents_.at("long").text, "short now");
+}
+
+TEST_F(IngestTest, NoCommitHoldsHalfOfAReplacement) {
+  EncodeOptions options;
+  options.passage_tokens = 50;
+  options.batch_tokens = 80;     // a batch ends in the middle of documents
+  options.segment_bytes = 3000;  // and so would segments
+  const auto version = [&](int which) {
+    std::vector<Document> documents;
+    for (int d = 0; d < 4; ++d)
+      documents.push_back(document(fmt::format("d{}", d), long_text(30, 1000 * which + 100 * d)));
+    return documents;
+  };
+  options.replace = true;
+  ASSERT_TRUE(run(version(0), options).ok());
+  std::vector<Document> twice = version(1);
+  for (Document& d : version(2)) twice.push_back(std::move(d));  // each once more, in the same run
+  bank_.committed_.clear();
+  ASSERT_TRUE(run(twice, options).ok());
+  EXPECT_GT(bank_.committed_.size(), 4u);
+  for (const auto& texts : bank_.committed_)
+    for (int d = 0; d < 4; ++d) {
+      std::string whole;  // white space between passages belongs to none
+      for (size_t i = 1; texts.contains(fmt::format("d{}#{}", d, i)); ++i)
+        whole += texts.at(fmt::format("d{}#{}", d, i)) + " ";
+      size_t of_one = 0;
+      for (int which = 0; which < 3; ++which)
+        of_one += whole == long_text(30, 1000 * which + 100 * d);
+      EXPECT_EQ(of_one, 1u) << whole;
+    }
+  EXPECT_NE(bank_.documents_.at("d3#1").text.find("number 2300 is"), std::string::npos);
+}
+
+TEST_F(IngestTest, AStopWithinReplacementsLosesNothing) {
+  EncodeOptions options;
+  options.replace = true;
+  ASSERT_TRUE(
+      run({document("a", "one"), document("b", "two"), document("c", "three")}, options).ok());
+  std::stop_source stop;
+  at_next_ = [&](size_t index) {
+    if (index == 1) stop.request_stop();
+  };
+  const auto report =
+      run({document("a", "new one"), document("b", "new two"), document("c", "new three")}, options,
+          stop.get_token());
+  ASSERT_TRUE(report.ok());
+  EXPECT_TRUE(report->stopped);
+  EXPECT_EQ(bank_.committed_.back().at("a"), "new one");
+  EXPECT_EQ(bank_.committed_.back().size(), 3u);
+}
+
+TEST_F(IngestTest, WhatCannotBeEncodedReplacesNothing) {
+  EncodeOptions options;
+  options.replace = true;
+  ASSERT_TRUE(run({document("a", "one")}, options).ok());
+  std::string title;
+  for (int i = 0; i < 300; ++i) title += "word ";
+  const auto report = run({document("a", "two", title)}, options);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->rejected, 1u);
+  EXPECT_EQ(report->replaced, 0u);
+  EXPECT_EQ(bank_.documents_.at("a").text, "one");
 }
 
 TEST_F(IngestTest, LimitsOfZeroAreRefused) {

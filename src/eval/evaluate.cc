@@ -200,7 +200,8 @@ class Evaluation {
     at.rejected += encoded.rejected;
     if (encoded.stopped) report_.stopped = true;
     // Nothing is left to ask about: whatever the reason is, it is the same for all.
-    if (!encoded.stopped && encoded.rejected > 0 && encoded.passages + encoded.already_there == 0)
+    if (!encoded.stopped && encoded.rejected > 0 &&
+        encoded.passages + encoded.already_there + encoded.duplicates == 0)
       return Error{Code::mismatch, problem};
     return {};
   }

@@ -176,6 +176,108 @@ TEST(BankCrash, KilledBeforeAnyWriteOfACommit) {
   EXPECT_EQ(outcomes.size(), 2u);  // some kills came before the moment of commit, some after
 }
 
+std::set<uint32_t> numbers_in(const std::filesystem::path& bank) {
+  std::set<uint32_t> numbers;
+  auto reader = BankReader::open(bank);
+  EXPECT_TRUE(reader.ok()) << reader.error().message;
+  if (!reader) return numbers;
+  auto snapshot = (*reader)->snapshot();
+  EXPECT_TRUE(snapshot.ok()) << snapshot.error().message;
+  if (!snapshot) return numbers;
+  uint64_t wrong = 0;
+  for (const SegmentView& segment : (*snapshot)->segments)
+    for (const DocumentSpan& span : segment.documents) {
+      numbers.insert(span.number);
+      for (uint32_t c = 0; c < span.chunks; ++c)
+        wrong += get_value(segment.layers[2].content, span.first_chunk + c, 3) !=
+                 value_of(span.number, 2, 1, c, 3);
+    }
+  EXPECT_EQ(wrong, 0u);
+  return numbers;
+}
+
+TEST(BankCrash, KilledBeforeAnyWriteOfAReplacement) {
+  const BankManifest manifest = small_manifest();
+  const std::set<uint32_t> before = {0, 1, 2}, after = {0, 2, 3, 4};
+  std::set<std::set<uint32_t>> outcomes;
+  int kills = 0;
+  for (;; ++kills) {
+    const TestFolder folder;
+    const auto bank = folder / "bank";
+    fill_bank(bank, manifest, {3});
+    const Outcome outcome = kill_before_write(kills + 1, [&] {
+      auto writer = BankWriter::open_or_create(bank, manifest);
+      if (!writer || !(*writer)->remove("doc/1")) return 1;
+      return add_documents(**writer, manifest, 2) && (*writer)->commit() ? 0 : 2;
+    });
+    if (outcome == Outcome::impossible) GTEST_SKIP() << "no tracing of processes here";
+    const std::set<uint32_t> found = numbers_in(bank);
+    outcomes.insert(found);
+    ASSERT_TRUE(found == before || found == after) << "after kill " << kills + 1;
+    EXPECT_THAT(verify_problems(bank), IsEmpty());
+    if (outcome == Outcome::ended || testing::Test::HasFailure()) break;
+  }
+  EXPECT_GT(kills, 15);
+  EXPECT_EQ(outcomes.size(), 2u);
+}
+
+TEST(BankCrash, KilledBeforeAnyWriteOfACompaction) {
+  const BankManifest manifest = small_manifest();
+  const std::set<uint32_t> live = {0, 2, 5, 6};
+  int kills = 0;
+  for (;; ++kills) {
+    const TestFolder folder;
+    const auto bank = folder / "bank";
+    fill_bank(bank, manifest, {3, 2, 2});
+    {
+      auto writer = BankWriter::open_or_create(bank, manifest);
+      for (const char* id : {"doc/1", "doc/3", "doc/4"}) ASSERT_TRUE((*writer)->remove(id).ok());
+      ASSERT_TRUE((*writer)->commit().ok());
+    }
+    const Outcome outcome = kill_before_write(kills + 1, [&] {
+      auto writer = BankWriter::open_or_create(bank, manifest);
+      return writer && (*writer)->compact(128u << 20, {}, {}) ? 0 : 1;
+    });
+    if (outcome == Outcome::impossible) GTEST_SKIP() << "no tracing of processes here";
+    EXPECT_EQ(numbers_in(bank), live) << "after kill " << kills + 1;
+    EXPECT_THAT(verify_problems(bank), IsEmpty()) << "after kill " << kills + 1;
+    // The next one takes away what was left and goes on.
+    {
+      auto writer = BankWriter::open_or_create(bank, manifest);
+      ASSERT_TRUE((*writer)->compact(128u << 20, {}, {}).ok());
+      EXPECT_EQ((*writer)->next_number(), 7u);
+    }
+    EXPECT_EQ(numbers_in(bank), live);
+    EXPECT_THAT(verify_problems(bank), IsEmpty());
+    const auto files = std::distance(std::filesystem::directory_iterator(bank / "segments"), {});
+    EXPECT_EQ(files, 1) << "after kill " << kills + 1;
+    if (outcome == Outcome::ended || testing::Test::HasFailure()) break;
+  }
+  EXPECT_GT(kills, 20);
+}
+
+TEST(BankCrash, KilledBeforeAnyWriteOfAMigration) {
+  const BankManifest manifest = small_manifest();
+  int kills = 0;
+  for (;; ++kills) {
+    const TestFolder folder;
+    const auto bank = folder / "bank";
+    fill_bank(bank, manifest, {3});
+    tamper(bank / "catalogue.sqlite",
+           "DROP TABLE aliases; DROP TABLE retired; DROP INDEX documents_hash;"
+           "PRAGMA user_version = 1");
+    const Outcome outcome = kill_before_write(
+        kills + 1, [&] { return BankWriter::open_or_create(bank, manifest).ok() ? 0 : 1; });
+    if (outcome == Outcome::impossible) GTEST_SKIP() << "no tracing of processes here";
+    EXPECT_THAT(verify_problems(bank), IsEmpty()) << "after kill " << kills + 1;
+    expect_bank(bank, 3);
+    fill_bank(bank, manifest, {1});
+    expect_bank(bank, 4);
+    if (outcome == Outcome::ended || testing::Test::HasFailure()) break;
+  }
+  EXPECT_GT(kills, 3);
+}
+
 TEST(BankCrash, KilledBeforeAnyWriteOfACreation) {
   const BankManifest manifest = small_manifest();
   int kills = 0, no_bank = 0;

@@ -48,6 +48,26 @@ bool is_plain_file_name(std::string_view name) {
          name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
 }
 
+Result<void> check_is_bank(const fs::path& folder) {
+  std::error_code failed;
+  const fs::file_status status = fs::status(folder, failed);
+  if (status.type() == fs::file_type::not_found)
+    return Error{Code::not_found,
+                 fmt::format("{}: there is no such folder; check the path, or encode documents to "
+                             "make a bank",
+                             folder.string())};
+  if (failed) return system_error("open", folder, failed.value());
+  if (status.type() != fs::file_type::directory)
+    return Error{Code::invalid_argument,
+                 fmt::format("{}: is not a folder; a memory bank is one", folder.string())};
+  if (!fs::exists(folder / kCatalogueFile, failed) && !failed)
+    return Error{Code::not_found,
+                 fmt::format("{}: is not a memory bank (has no {}); check the path, or encode "
+                             "documents to make a bank",
+                             folder.string(), kCatalogueFile)};
+  return {};
+}
+
 fs::path folder_of(const fs::path& file) {
   const fs::path folder = file.parent_path();
   return folder.empty() ? "." : folder;
@@ -78,6 +98,10 @@ Result<void> rename_durably(const fs::path& from, const fs::path& to) {
 Result<void> remove_file(const fs::path& file) {
   if (::unlink(file.c_str()) != 0 && errno != ENOENT) return system_error("remove", file, errno);
   return {};
+}
+
+void discard_segment(const fs::path& file, const Error& failure) {
+  if (failure.code != Code::io && failure.code != Code::internal) (void)remove_file(file);
 }
 
 Result<std::vector<std::string>> list_names(const fs::path& folder) {

@@ -25,6 +25,9 @@ bool is_unfinished_segment(std::string_view name);
 // Whether `name` means one file of the folder it is looked up in, and nothing above or below.
 bool is_plain_file_name(std::string_view name);
 
+// Whether `folder` is a memory bank's; the error says what it is instead.
+Result<void> check_is_bank(const std::filesystem::path& folder);
+
 std::filesystem::path folder_of(const std::filesystem::path& file);
 // Makes the names in `folder` durable.
 Result<void> sync_folder(const std::filesystem::path& folder);
@@ -32,6 +35,9 @@ Result<void> sync_folder(const std::filesystem::path& folder);
 Result<void> rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 // Removes a file; one that is not there is fine.
 Result<void> remove_file(const std::filesystem::path& file);
+// Removes the file of a segment whose commit failed, unless the failure leaves open what the disk
+// holds: then the next writer, who will know, removes it.
+void discard_segment(const std::filesystem::path& file, const Error& failure);
 // The names in `folder`, sorted; none if there is no such folder.
 Result<std::vector<std::string>> list_names(const std::filesystem::path& folder);
 

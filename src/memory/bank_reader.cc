@@ -1,9 +1,10 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <optional>
+#include <mutex>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "memory/bank.h"
 #include "memory/bank_files.h"
@@ -17,6 +18,55 @@ namespace fs = std::filesystem;
 // Segments by id. Ids are never reused and segments never change, so what is mapped stays right.
 using Segments = std::map<int64_t, std::shared_ptr<const Segment>>;
 
+// Connections to the catalogue that no view uses at present. Opening one checks the schema, which a
+// query should not have to wait for.
+class SpareConnections {
+ public:
+  Result<Catalogue> take(const fs::path& folder) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!idle_.empty()) {
+        Catalogue catalogue = std::move(idle_.back());
+        idle_.pop_back();
+        return catalogue;
+      }
+    }
+    return Catalogue::open(folder / kCatalogueFile, Catalogue::Access::read);
+  }
+  void give_back(Catalogue catalogue) {
+    constexpr size_t kMost = 4;
+    const std::lock_guard lock(mutex_);
+    if (idle_.size() < kMost) idle_.push_back(std::move(catalogue));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Catalogue> idle_;
+};
+
+class FolderView final : public BankView {
+ public:
+  FolderView(std::shared_ptr<const Snapshot> snapshot, Catalogue catalogue,
+             std::unique_ptr<Catalogue::ReadScope> moment, std::shared_ptr<SpareConnections> spare)
+      : snapshot_(std::move(snapshot)),
+        catalogue_(std::move(catalogue)),
+        moment_(std::move(moment)),
+        spare_(std::move(spare)) {}
+  ~FolderView() override {
+    moment_.reset();
+    spare_->give_back(std::move(catalogue_));
+  }
+
+  const std::shared_ptr<const Snapshot>& snapshot() const override { return snapshot_; }
+  const Catalogue& catalogue() const override { return catalogue_; }
+
+ private:
+  std::shared_ptr<const Snapshot> snapshot_;
+  Catalogue catalogue_;
+  std::unique_ptr<Catalogue::ReadScope> moment_;  // ends before its catalogue
+  std::shared_ptr<SpareConnections> spare_;
+};
+
 class FolderReader final : public BankReader {
  public:
   FolderReader(fs::path folder, BankManifest manifest, Catalogue catalogue)
@@ -29,11 +79,67 @@ class FolderReader final : public BankReader {
   Catalogue& catalogue() override { return catalogue_; }
 
   Result<std::shared_ptr<const Snapshot>> snapshot() override {
-    // Asked before the layout is read: a commit in between makes the next call read it once more.
-    MSA_ASSIGN(const int64_t version, catalogue_.data_version());
-    if (snapshot_ && version == version_) return snapshot_;
-    MSA_ASSIGN(CatalogueLayout layout, catalogue_.layout());
+    return retried([&]() -> Result<std::shared_ptr<const Snapshot>> {
+      // Asked before the layout is read: a commit in between makes the next call read it once more.
+      MSA_ASSIGN(const int64_t version, catalogue_.data_version());
+      if (snapshot_ && version == version_) return snapshot_;
+      return load(catalogue_, version);
+    });
+  }
 
+  Result<std::unique_ptr<BankView>> view() override {
+    return retried([&]() -> Result<std::unique_ptr<BankView>> {
+      MSA_ASSIGN(const int64_t before, catalogue_.data_version());
+      MSA_ASSIGN(Catalogue catalogue, spare_->take(folder_));
+      MSA_ASSIGN(auto moment, catalogue.begin_read());
+      // SQLite chooses the moment at the first read.
+      MSA_ASSIGN([[maybe_unused]] const uint32_t next, catalogue.next_number());
+      MSA_ASSIGN(const int64_t version, catalogue_.data_version());
+      std::shared_ptr<const Snapshot> snapshot = snapshot_;
+      if (!snapshot || version != version_) {
+        MSA_ASSIGN(snapshot, load(catalogue, before));
+      }
+      return std::make_unique<FolderView>(std::move(snapshot), std::move(catalogue),
+                                          std::move(moment), spare_);
+    });
+  }
+
+  Result<uint64_t> disk_bytes() const override {
+    uint64_t bytes = 0;
+    std::error_code failed;
+    for (fs::recursive_directory_iterator entry(folder_, failed), end; !failed && entry != end;
+         entry.increment(failed)) {
+      // A file that a writer has just renamed or removed counts nothing.
+      std::error_code gone;
+      if (!entry->is_regular_file(gone) || gone) continue;
+      if (const uintmax_t size = entry->file_size(gone); !gone) bytes += size;
+    }
+    if (failed) return system_error("list", folder_, failed.value());
+    return bytes;
+  }
+
+  Result<Report> verify(const std::function<void(uint64_t, uint64_t)>& progress) override {
+    return verify_bank(folder_, manifest_, catalogue_, progress);
+  }
+
+ private:
+  // A compaction may remove a file between the moment its record was read and that at which it is
+  // opened. What was committed meanwhile says where its documents are now.
+  template <class Attempt>
+  auto retried(Attempt attempt) -> decltype(attempt()) {
+    constexpr int kAttempts = 10;
+    for (int i = 1;; ++i) {
+      MSA_ASSIGN(const int64_t before, catalogue_.data_version());
+      auto outcome = attempt();
+      if (outcome || outcome.error().code != Code::not_found || i == kAttempts) return outcome;
+      MSA_ASSIGN(const int64_t after, catalogue_.data_version());
+      if (after == before) return outcome;
+    }
+  }
+
+  // The state that `catalogue` sees, which is that of `version` or a later one.
+  Result<std::shared_ptr<const Snapshot>> load(const Catalogue& catalogue, int64_t version) {
+    MSA_ASSIGN(CatalogueLayout layout, catalogue.layout());
     auto segments = std::make_shared<Segments>();
     auto snapshot = std::make_shared<Snapshot>();
     snapshot->router_layers = manifest_.router_layers;
@@ -57,28 +163,10 @@ class FolderReader final : public BankReader {
     return snapshot_;
   }
 
-  Result<uint64_t> disk_bytes() const override {
-    uint64_t bytes = 0;
-    std::error_code failed;
-    for (fs::recursive_directory_iterator entry(folder_, failed), end; !failed && entry != end;
-         entry.increment(failed)) {
-      // A file that a writer has just renamed or removed counts nothing.
-      std::error_code gone;
-      if (!entry->is_regular_file(gone) || gone) continue;
-      if (const uintmax_t size = entry->file_size(gone); !gone) bytes += size;
-    }
-    if (failed) return system_error("list", folder_, failed.value());
-    return bytes;
-  }
-
-  Result<Report> verify(const std::function<void(uint64_t, uint64_t)>& progress) override {
-    return verify_bank(folder_, manifest_, catalogue_, progress);
-  }
-
- private:
   fs::path folder_;
   BankManifest manifest_;
   Catalogue catalogue_;
+  std::shared_ptr<SpareConnections> spare_ = std::make_shared<SpareConnections>();
   std::shared_ptr<const Segments> segments_;  // those of snapshot_
   std::shared_ptr<const Snapshot> snapshot_;
   int64_t version_ = 0;  // the catalogue's data_version when snapshot_ was made
@@ -87,24 +175,9 @@ class FolderReader final : public BankReader {
 }  // namespace
 
 Result<std::shared_ptr<BankReader>> BankReader::open(const fs::path& folder) {
-  std::error_code failed;
-  const fs::file_status status = fs::status(folder, failed);
-  if (status.type() == fs::file_type::not_found)
-    return Error{Code::not_found,
-                 fmt::format("{}: there is no such folder; check the path, or encode documents to "
-                             "make a bank",
-                             folder.string())};
-  if (failed) return system_error("open", folder, failed.value());
-  if (status.type() != fs::file_type::directory)
-    return Error{Code::invalid_argument,
-                 fmt::format("{}: is not a folder; a memory bank is one", folder.string())};
-  const fs::path file = folder / kCatalogueFile;
-  if (!fs::exists(file, failed) && !failed)
-    return Error{Code::not_found,
-                 fmt::format("{}: is not a memory bank (has no {}); check the path, or encode "
-                             "documents to make a bank",
-                             folder.string(), kCatalogueFile)};
-  MSA_ASSIGN(Catalogue catalogue, Catalogue::open(file, Catalogue::Access::read));
+  MSA_TRY(check_is_bank(folder));
+  MSA_ASSIGN(Catalogue catalogue,
+             Catalogue::open(folder / kCatalogueFile, Catalogue::Access::read));
   MSA_ASSIGN(const std::string json, catalogue.manifest());
   MSA_ASSIGN(BankManifest manifest, parse_manifest(json, folder));
   return std::make_shared<FolderReader>(folder, std::move(manifest), std::move(catalogue));

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cassert>
 #include <set>
+#include <string>
 #include <system_error>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "base/files.h"
 #include "memory/bank.h"
 #include "memory/bank_files.h"
+#include "memory/compaction.h"
 
 namespace msa {
 namespace {
@@ -55,7 +58,7 @@ class FolderWriter final : public BankWriter {
   // Removes what an interrupted commit left, and finds out which numbers come next.
   Result<void> start() {
     MSA_ASSIGN(const uint32_t next, catalogue_.next_number());
-    next_number_ = next;
+    next_number_ = first_pending_number_ = next;
     MSA_ASSIGN(next_segment_, catalogue_.next_segment());
     MSA_ASSIGN(const std::vector<SegmentRecord> records, catalogue_.segments());
     std::set<std::string_view> recorded;
@@ -65,17 +68,36 @@ class FolderWriter final : public BankWriter {
       const bool ours = is_unfinished_segment(name) || parse_segment_file_name(name).has_value();
       if (ours && !recorded.contains(name)) MSA_TRY(remove_file(folder_ / kSegmentFolder / name));
     }
-    return {};
+    return remove_retired(folder_, catalogue_);
   }
 
   Result<Presence> presence(std::string_view id, std::string_view title,
                             std::string_view text) override {
-    const uint64_t hash = document_hash(title, text);
-    if (const auto waiting = pending_ids_.find(std::string(id)); waiting != pending_ids_.end())
-      return waiting->second == hash ? Presence::same : Presence::different;
-    MSA_ASSIGN(const auto record, catalogue_.find_id(id));
-    if (!record) return Presence::absent;
-    return record->hash == hash ? Presence::same : Presence::different;
+    MSA_ASSIGN(const std::optional<uint64_t> there, hash_of(id));
+    if (!there) return Presence::absent;
+    return *there == document_hash(title, text) ? Presence::same : Presence::different;
+  }
+
+  Result<bool> contains(std::string_view id) override {
+    MSA_ASSIGN(const std::optional<uint64_t> there, hash_of(id));
+    return there.has_value();
+  }
+
+  Result<std::optional<uint32_t>> find_text(std::string_view title,
+                                            std::string_view text) override {
+    // Committed documents have lower numbers than pending ones.
+    MSA_ASSIGN(const std::vector<uint32_t> committed, catalogue_.find_text(title, text));
+    for (const uint32_t number : committed)
+      if (const auto left = names_left_.find(number); left == names_left_.end() || left->second > 0)
+        return std::optional(number);
+    const auto [begin, end] = pending_texts_.equal_range(document_hash(title, text));
+    std::optional<uint32_t> lowest;
+    for (auto it = begin; it != end; ++it) {
+      const auto& document = std::get<DocumentRecord>(steps_[it->second]);
+      if (document.title == title && document.text == text)
+        lowest = std::min(lowest.value_or(document.number), document.number);
+    }
+    return lowest;
   }
 
   uint32_t next_number() const override { return static_cast<uint32_t>(next_number_); }
@@ -85,7 +107,8 @@ class FolderWriter final : public BankWriter {
     // Everything is made aside first: if memory runs out, nothing has changed.
     std::vector<DocumentRecord> records;
     records.reserve(documents.size());
-    std::unordered_map<std::string, uint64_t> ids;
+    Names ids;
+    std::unordered_multimap<uint64_t, size_t> texts;
     uint64_t text_bytes = 0, chunk = pending_chunks_;
     for (size_t i = 0; i < documents.size(); ++i) {
       NewDocument& document = documents[i];
@@ -100,6 +123,7 @@ class FolderWriter final : public BankWriter {
       record.chunks = batch.chunks[i];
       chunk += batch.chunks[i];
       ids.emplace(document.id, record.hash);
+      texts.emplace(record.hash, steps_.size() + i);
       record.id = std::move(document.id);
       record.title = std::move(document.title);
       record.source = std::move(document.source);
@@ -108,17 +132,65 @@ class FolderWriter final : public BankWriter {
       records.push_back(std::move(record));
     }
     batch.last_hidden = {};
-    pending_documents_.reserve(pending_documents_.size() + records.size());
-    pending_batches_.reserve(pending_batches_.size() + 1);
-    pending_ids_.reserve(pending_ids_.size() + ids.size());
+    grow(steps_, records.size());
+    grow(pending_batches_, 1);
+    pending_names_.reserve(pending_names_.size() + ids.size());
+    pending_texts_.reserve(pending_texts_.size() + texts.size());
 
     next_number_ += records.size();
     pending_chunks_ = chunk;
     pending_text_bytes_ += text_bytes;
-    std::move(records.begin(), records.end(), std::back_inserter(pending_documents_));
+    for (DocumentRecord& record : records) steps_.emplace_back(std::move(record));
     pending_batches_.push_back(std::move(batch));
-    pending_ids_.merge(ids);
+    pending_names_.merge(ids);
+    pending_texts_.merge(texts);
     return {};
+  }
+
+  Result<void> add_alias(const NewDocument& document, uint32_t number) override {
+    MSA_TRY(check_document(document, {}));
+    AliasRecord alias;
+    alias.id = document.id;
+    alias.number = number;
+    alias.source = document.source;
+    alias.char_begin = document.char_begin;
+    alias.char_end = document.char_end;
+    const uint64_t hash = document_hash(document.title, document.text);
+    if (number >= first_pending_number_) {
+      if (number >= next_number_) return refuse_alias(document.id, number);
+    } else {
+      MSA_ASSIGN(uint64_t* const left, names_left(number));
+      if (*left == 0) return refuse_alias(document.id, number);
+      ++*left;
+    }
+    steps_.emplace_back(std::move(alias));
+    pending_names_.emplace(document.id, hash);
+    return {};
+  }
+
+  Result<Removed> remove(std::string_view id) override {
+    const std::string name(id);
+    // What steps_ removes is what is committed: their order then never matters to a pending row.
+    if (pending_names_.contains(name)) MSA_TRY(commit());
+    if (removed_names_.contains(name)) return Removed::nothing;
+    MSA_ASSIGN(const auto record, catalogue_.find_id(id));
+    if (!record) return Removed::nothing;
+    MSA_ASSIGN(uint64_t* const left, names_left(record->number));
+    assert(*left > 0);
+    --*left;
+    removed_names_.insert(name);
+    steps_.emplace_back(NameRemoval{name});
+    return *left == 0 ? Removed::document : Removed::name;
+  }
+
+  Result<std::vector<std::string>> names(uint32_t number) override {
+    std::vector<std::string> all;
+    MSA_ASSIGN(const auto record, catalogue_.find(number));
+    if (!record) return all;
+    all.push_back(record->id);
+    MSA_ASSIGN(const std::vector<AliasRecord> aliases, catalogue_.aliases(number));
+    for (const AliasRecord& alias : aliases) all.push_back(alias.id);
+    return all;
   }
 
   uint64_t pending_bytes() const override {
@@ -126,29 +198,74 @@ class FolderWriter final : public BankWriter {
   }
 
   Result<void> commit() override {
-    if (pending_documents_.empty()) return {};
-    SegmentRecord record;
-    // Another id for every attempt: should a failed transaction turn out to be on the disk after
-    // all, its segment file is still the one that it names.
-    record.id = next_segment_++;
-    record.file = segment_file_name(record.id);
-    const fs::path file = folder_ / kSegmentFolder / record.file;
-    if (Result<void> done = write(file, record); !done) {
-      // After an I/O error nobody knows what the disk holds; the next writer will, and clean up.
-      if (done.error().code != Code::io && done.error().code != Code::internal)
-        (void)remove_file(file);
-      return done;
+    if (steps_.empty()) return {};
+    if (pending_chunks_ == 0) {
+      MSA_TRY(catalogue_.commit(std::nullopt, steps_, static_cast<uint32_t>(next_number_)));
+    } else {
+      SegmentRecord record;
+      // Another id for every attempt: should a failed transaction turn out to be on the disk after
+      // all, its segment file is still the one that it names.
+      record.id = next_segment_++;
+      record.file = segment_file_name(record.id);
+      const fs::path file = folder_ / kSegmentFolder / record.file;
+      if (Result<void> done = write(file, record); !done) {
+        discard_segment(file, done.error());
+        return done;
+      }
     }
-    pending_documents_.clear();
+    steps_.clear();
     pending_batches_.clear();
-    pending_ids_.clear();
+    pending_names_.clear();
+    pending_texts_.clear();
+    removed_names_.clear();
+    names_left_.clear();
+    first_pending_number_ = next_number_;
     pending_chunks_ = pending_text_bytes_ = 0;
     return {};
+  }
+
+  Result<CompactionReport> compact(uint64_t segment_bytes,
+                                   const std::function<void(uint64_t, uint64_t)>& progress,
+                                   std::stop_token stop) override {
+    MSA_TRY(commit());
+    return compact_bank({folder_, shape_, catalogue_, next_segment_}, segment_bytes, progress,
+                        std::move(stop));
   }
 
  private:
   Error refuse(std::string_view what, std::string_view remedy) const {
     return Error{Code::invalid_argument, fmt::format("{}: {}; {}", folder_.string(), what, remedy)};
+  }
+
+  Error refuse_alias(std::string_view id, uint32_t number) const {
+    return refuse(fmt::format("'{}' cannot name document {}, which is not there", id, number),
+                  "report this as a bug");
+  }
+
+  using Names = std::unordered_map<std::string, uint64_t>;  // and the hash of title and text
+
+  // Room for `more`, at least doubled, so that many small batches do not copy all each time.
+  template <class T>
+  static void grow(std::vector<T>& v, size_t more) {
+    if (v.capacity() - v.size() < more) v.reserve(std::max(v.size() + more, 2 * v.capacity()));
+  }
+
+  // Of the document with this name, if there is one once everything pending is committed.
+  Result<std::optional<uint64_t>> hash_of(std::string_view id) {
+    const std::string name(id);
+    if (const auto waiting = pending_names_.find(name); waiting != pending_names_.end())
+      return std::optional(waiting->second);
+    if (removed_names_.contains(name)) return std::optional<uint64_t>();
+    MSA_ASSIGN(const auto record, catalogue_.find_id(id));
+    return record ? std::optional(record->hash) : std::nullopt;
+  }
+
+  // How many names a committed document has once everything pending is committed.
+  Result<uint64_t*> names_left(uint32_t number) {
+    if (const auto known = names_left_.find(number); known != names_left_.end())
+      return &known->second;
+    MSA_ASSIGN(const std::vector<std::string> all, names(number));
+    return &names_left_.emplace(number, all.size()).first->second;
   }
 
   Result<void> check_batch(const std::vector<NewDocument>& documents,
@@ -187,18 +304,16 @@ class FolderWriter final : public BankWriter {
     return {};
   }
 
-  Result<void> check_document(const NewDocument& document,
-                              const std::unordered_map<std::string, uint64_t>& ids) {
+  Result<void> check_document(const NewDocument& document, const Names& ids) {
     if (document.id.empty()) return refuse("a document has no id", "give it one");
     if (document.char_end < document.char_begin || document.char_end > INT64_MAX ||
         document.tokens > INT64_MAX)
       return refuse(fmt::format("document '{}' says that it is characters {} to {}", document.id,
                                 document.char_begin, document.char_end),
                     "report this as a bug");
-    bool there = ids.contains(document.id) || pending_ids_.contains(document.id);
+    bool there = ids.contains(document.id);
     if (!there) {
-      MSA_ASSIGN(const auto record, catalogue_.find_id(document.id));
-      there = record.has_value();
+      MSA_ASSIGN(there, contains(document.id));
     }
     if (there)
       return refuse(fmt::format("has a document '{}' already", document.id), "give it another id");
@@ -222,8 +337,7 @@ class FolderWriter final : public BankWriter {
     record.chunks = written.chunks;
     record.bytes = written.bytes;
     record.checksum = written.checksum;
-    return catalogue_.commit_segment(record, pending_documents_,
-                                     static_cast<uint32_t>(next_number_));
+    return catalogue_.commit(record, steps_, static_cast<uint32_t>(next_number_));
   }
 
   fs::path folder_;
@@ -233,11 +347,26 @@ class FolderWriter final : public BankWriter {
   uint64_t next_number_ = 0;  // pending documents counted
   int64_t next_segment_ = 1;
 
-  std::vector<DocumentRecord> pending_documents_;  // rows count from the first pending batch
+  // What the next commit does. Documents' rows count from the first pending batch.
+  std::vector<CatalogueStep> steps_;
   std::vector<EncodedBatch> pending_batches_;
-  std::unordered_map<std::string, uint64_t> pending_ids_;  // and the hash of title and text
+  // What steps_ amounts to: names that come, the steps that bring texts (by hash), names that go,
+  // and how many names are left to the committed documents that gain or lose some.
+  Names pending_names_;
+  std::unordered_multimap<uint64_t, size_t> pending_texts_;
+  std::unordered_set<std::string> removed_names_;
+  std::unordered_map<uint32_t, uint64_t> names_left_;
+  uint64_t first_pending_number_ = 0;
   uint64_t pending_chunks_ = 0, pending_text_bytes_ = 0;
 };
+
+Result<std::unique_ptr<BankWriter>> started(const fs::path& folder, const BankManifest& manifest,
+                                            FolderLock lock, Catalogue catalogue) {
+  auto writer =
+      std::make_unique<FolderWriter>(folder, manifest, std::move(lock), std::move(catalogue));
+  MSA_TRY(writer->start());
+  return writer;
+}
 
 }  // namespace
 
@@ -262,10 +391,30 @@ Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& f
     MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
     MSA_TRY(check_manifest(bank, manifest, folder));
   }
-  auto writer =
-      std::make_unique<FolderWriter>(folder, manifest, std::move(lock), std::move(catalogue));
-  MSA_TRY(writer->start());
-  return writer;
+  return started(folder, manifest, std::move(lock), std::move(catalogue));
+}
+
+Result<std::unique_ptr<BankWriter>> BankWriter::open(const fs::path& folder) {
+  MSA_TRY(check_is_bank(folder));
+  MSA_ASSIGN(FolderLock lock, FolderLock::take(folder));
+  MSA_TRY(make_folder(folder / kSegmentFolder));
+  MSA_ASSIGN(Catalogue catalogue,
+             Catalogue::open(folder / kCatalogueFile, Catalogue::Access::write));
+  MSA_ASSIGN(const std::string stored, catalogue.manifest());
+  MSA_ASSIGN(const BankManifest manifest, parse_manifest(stored, folder));
+  return started(folder, manifest, std::move(lock), std::move(catalogue));
+}
+
+Result<std::vector<std::string>> names_under(BankWriter& writer, std::string_view id) {
+  std::vector<std::string> names;
+  MSA_ASSIGN(const bool whole, writer.contains(id));
+  if (whole) names.emplace_back(id);
+  for (uint64_t i = 1;; ++i) {
+    std::string passage = fmt::format("{}#{}", id, i);
+    MSA_ASSIGN(const bool there, writer.contains(passage));
+    if (!there) return names;
+    names.push_back(std::move(passage));
+  }
 }
 
 }  // namespace msa

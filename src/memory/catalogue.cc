@@ -1,180 +1,22 @@
 #include "memory/catalogue.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <cassert>
-#include <cerrno>
-#include <set>
-#include <system_error>
 #include <utility>
 
 #include "base/checked.h"
-#include "base/files.h"
 #include "base/hash.h"
 #include "memory/bank_files.h"
-#include "memory/sqlite.h"
+#include "memory/catalogue_impl.h"
 
 namespace msa {
 namespace {
 
 namespace fs = std::filesystem;
-using sqlite::Database;
 using sqlite::ResetOnExit;
 using sqlite::Row;
 using sqlite::Statement;
 using sqlite::Transaction;
-
-constexpr uint64_t kMaxNumber = UINT32_MAX - 1;  // so that the number after it fits 32 bits too
-constexpr uint64_t kMaxChunks = UINT32_MAX;      // of a segment
-constexpr uint64_t kMaxSize = INT64_MAX;         // what SQLite's integers hold
-
-// The schema, as it stands in the file: a catalogue with any other is not one of this version.
-struct SchemaObject {
-  std::string_view type, name;
-  std::string_view sql;
-};
-constexpr std::array<SchemaObject, 4> kSchema{{
-    {"table", "meta", "CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT"},
-    {"table", "segments",
-     "CREATE TABLE segments("
-     "id INTEGER PRIMARY KEY, "
-     "file TEXT NOT NULL UNIQUE, "
-     "chunks INTEGER NOT NULL, "
-     "bytes INTEGER NOT NULL, "
-     "checksum INTEGER NOT NULL) STRICT"},
-    // The text comes last: what stands before it is read without it.
-    {"table", "documents",
-     "CREATE TABLE documents("
-     "number INTEGER PRIMARY KEY, "
-     "id TEXT NOT NULL UNIQUE, "
-     "title TEXT NOT NULL, "
-     "source TEXT NOT NULL, "
-     "char_begin INTEGER NOT NULL, "
-     "char_end INTEGER NOT NULL, "
-     "hash INTEGER NOT NULL, "
-     "tokens INTEGER NOT NULL, "
-     "segment INTEGER NOT NULL REFERENCES segments(id), "
-     "first_chunk INTEGER NOT NULL, "
-     "chunks INTEGER NOT NULL, "
-     "text_bytes INTEGER NOT NULL, "
-     "text TEXT NOT NULL) STRICT"},
-    // Holds all that a snapshot and the totals need, so that neither reads a text.
-    {"index", "documents_place",
-     "CREATE INDEX documents_place ON documents("
-     "segment, first_chunk, chunks, tokens, text_bytes)"},
-}};
-
-constexpr std::string_view kManifestKey = "manifest";
-constexpr std::string_view kNextNumberKey = "next_number";
-constexpr std::string_view kNextSegmentKey = "next_segment";
-
-constexpr std::string_view kHeadColumns =
-    "number, id, title, source, char_begin, char_end, hash, tokens, segment, first_chunk, chunks, "
-    "text_bytes";
-
-// What a catalogue is called until it is complete.
-fs::path unfinished_name(const fs::path& file) {
-  return fs::path(file).concat(".new");
-}
-
-Error not_a_catalogue(const fs::path& file, std::string_view why) {
-  return Error{Code::mismatch,
-               fmt::format("{}: {}; give the folder of a memory bank", file.string(), why)};
-}
-
-// SQLite answers "not a database" for a foreign file, which is clearer in our words.
-Error explain_foreign(const fs::path& file, Error error) {
-  if (error.message.find("file is not a database") == std::string::npos) return error;
-  return Error{Code::corrupt,
-               fmt::format("{}: is not an SQLite database, so it is no memory bank's catalogue, or "
-                           "a destroyed one; give another folder, or restore the bank from a copy",
-                           file.string())};
-}
-
-Result<void> check_identity(const Database& database) {
-  const fs::path& file = database.file();
-  Result<int64_t> id = database.integer("PRAGMA application_id");
-  if (!id) return explain_foreign(file, std::move(id).error());
-  if (*id != kCatalogueApplicationId)
-    return not_a_catalogue(
-        file, fmt::format("is an SQLite database of another kind (application id {:#x}, a memory "
-                          "bank's is {:#x})",
-                          *id, kCatalogueApplicationId));
-  MSA_ASSIGN(const int64_t version, database.integer("PRAGMA user_version"));
-  if (version > kCatalogueVersion)
-    return Error{Code::unsupported,
-                 fmt::format("{}: is of version {}, this program reads versions up to {}; use a "
-                             "newer msa",
-                             file.string(), version, kCatalogueVersion)};
-  if (version != kCatalogueVersion)
-    return Error{Code::corrupt,
-                 fmt::format("{}: says that it is of version {}, which never was; restore the bank "
-                             "from a copy",
-                             file.string(), version)};
-
-  // Nothing but our own tables: a view or trigger under one of these names could do anything.
-  MSA_ASSIGN(Statement schema, database.prepare("SELECT type, name, sql FROM sqlite_schema WHERE "
-                                                "name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"));
-  std::set<std::string> found;
-  for (;;) {
-    MSA_ASSIGN(const bool more, schema.step());
-    if (!more) break;
-    Row row(schema, "sqlite_schema");
-    const std::string type = row.text(0, "type"), name = row.text(1, "name");
-    const std::string sql = row.text(2, "sql");
-    const auto known = std::find_if(kSchema.begin(), kSchema.end(), [&](const SchemaObject& o) {
-      return o.type == type && o.name == name && o.sql == sql;
-    });
-    if (!row.ok() || known == kSchema.end())
-      return Error{Code::corrupt,
-                   fmt::format("{}: its {} '{}' is not one that msa made; restore the bank from a "
-                               "copy",
-                               file.string(), type, name)};
-    found.insert(name);
-  }
-  for (const SchemaObject& object : kSchema)
-    if (!found.contains(std::string(object.name)))
-      return Error{Code::corrupt, fmt::format("{}: lacks the {} '{}'; restore the bank from a copy",
-                                              file.string(), object.type, object.name)};
-  return {};
-}
-
-// Whether SQLite refused because it may not make its files beside the catalogue.
-bool folder_refuses(const fs::path& file, const Error& error) {
-  if (error.code != Code::permission && error.code != Code::io && error.code != Code::not_found)
-    return false;
-  if (::access(file.c_str(), R_OK) != 0) return false;
-  return ::access(folder_of(file).c_str(), W_OK) != 0 && (errno == EACCES || errno == EROFS);
-}
-
-Result<Database> open_for_reading(const fs::path& file) {
-  const auto open_as = [&](Database::Mode mode) -> Result<Database> {
-    MSA_ASSIGN(Database database, Database::open(file, mode));
-    // Reads page 1, which is when SQLite makes the files of its write-ahead log.
-    MSA_TRY(database.integer("PRAGMA schema_version"));
-    return database;
-  };
-  Result<Database> database = open_as(Database::Mode::read);
-  if (database) return database;
-  Error error = std::move(database).error();
-  if (!folder_refuses(file, error)) return explain_foreign(file, std::move(error));
-
-  // In a folder that cannot be written, the file alone is the whole truth if no log stands beside
-  // it; then it is read as something that does not change.
-  std::error_code failed;
-  const uintmax_t log_bytes = fs::file_size(fs::path(file).concat("-wal"), failed);
-  if (!failed && log_bytes > 0)
-    return Error{
-        Code::permission,
-        fmt::format("{}: {} bytes of changes beside it (-wal) have to be merged first, and "
-                    "its folder cannot be written; open the bank once where it can be",
-                    file.string(), log_bytes)};
-  return open_as(Database::Mode::immutable);
-}
 
 // The columns of kHeadColumns, and the text after them if there is one.
 Result<DocumentRecord> read_document(const Statement& statement, bool with_text) {
@@ -226,89 +68,77 @@ uint64_t document_hash(std::string_view title, std::string_view text) {
   return hasher.digest();
 }
 
-struct Catalogue::Impl {
-  // Members are destroyed in reverse order: statements before their connection.
-  Database database;
-  Statement get_meta, set_meta, insert_segment, insert_document;
-  Statement find_number, find_id, data_version;
+Result<AliasRecord> read_alias(const Statement& statement) {
+  Row row(statement, "aliases");
+  AliasRecord alias;
+  alias.id = row.text(1, "id");
+  alias.number = static_cast<uint32_t>(row.number(2, "number", 0, kMaxNumber));
+  alias.source = row.text(3, "source");
+  alias.char_begin = row.number(4, "char_begin", 0, kMaxSize);
+  alias.char_end = row.number(5, "char_end", alias.char_begin, kMaxSize);
+  if (!row.ok()) return row.problem();
+  return alias;
+}
 
-  static Result<std::unique_ptr<Impl>> prepare(Database database, Access access) {
-    auto impl = std::make_unique<Impl>(Impl{std::move(database), {}, {}, {}, {}, {}, {}, {}});
-    const Database& db = impl->database;
-    MSA_ASSIGN(impl->get_meta, db.prepare("SELECT rowid, value FROM meta WHERE key = ?1"));
-    MSA_ASSIGN(
-        impl->find_number,
-        db.prepare(fmt::format("SELECT {}, text FROM documents WHERE number = ?1", kHeadColumns)));
-    MSA_ASSIGN(impl->find_id,
-               db.prepare(fmt::format("SELECT {} FROM documents WHERE id = ?1", kHeadColumns)));
-    MSA_ASSIGN(impl->data_version, db.prepare("PRAGMA data_version"));
-    if (access == Access::read) return impl;
-    MSA_ASSIGN(impl->set_meta, db.prepare("UPDATE meta SET value = ?2 WHERE key = ?1"));
-    MSA_ASSIGN(impl->insert_segment,
-               db.prepare("INSERT INTO segments(id, file, chunks, bytes, checksum) "
-                          "VALUES(?1, ?2, ?3, ?4, ?5)"));
-    MSA_ASSIGN(impl->insert_document,
-               db.prepare(fmt::format("INSERT INTO documents({}, text) VALUES(?1, ?2, ?3, ?4, ?5, "
-                                      "?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-                                      kHeadColumns)));
-    return impl;
-  }
+Result<std::unique_ptr<Catalogue::Impl>> Catalogue::Impl::prepare(CatalogueDatabase opened,
+                                                                  Access access) {
+  auto impl = std::make_unique<Impl>();
+  impl->database = std::move(opened.database);
+  impl->version = opened.version;
+  const sqlite::Database& db = impl->database;
+  MSA_ASSIGN(impl->get_meta, db.prepare("SELECT rowid, value FROM meta WHERE key = ?1"));
+  MSA_ASSIGN(
+      impl->find_number,
+      db.prepare(fmt::format("SELECT {}, text FROM documents WHERE number = ?1", kHeadColumns)));
+  MSA_ASSIGN(impl->find_id,
+             db.prepare(fmt::format("SELECT {} FROM documents WHERE id = ?1", kHeadColumns)));
+  MSA_ASSIGN(impl->data_version, db.prepare("PRAGMA data_version"));
+  if (impl->version >= 2) MSA_TRY(impl->prepare_aliases());
+  if (access == Access::write) MSA_TRY(impl->prepare_changes());
+  return impl;
+}
 
-  Error missing_meta(std::string_view key) const {
-    return Error{Code::corrupt, fmt::format("{}: table meta lacks '{}'; restore the bank from a "
-                                            "copy, or encode into a new one",
-                                            database.file().string(), key)};
-  }
+Result<void> Catalogue::Impl::prepare_aliases() {
+  MSA_ASSIGN(find_alias,
+             database.prepare(fmt::format("SELECT {} FROM aliases WHERE id = ?1", kAliasColumns)));
+  MSA_ASSIGN(aliases_of,
+             database.prepare(fmt::format("SELECT {} FROM aliases WHERE number = ?1 ORDER BY alias",
+                                          kAliasColumns)));
+  return {};
+}
 
-  Result<uint64_t> meta_number(std::string_view key, uint64_t least, uint64_t most) {
-    const ResetOnExit reset(get_meta);
-    get_meta.bind(1, key);
-    MSA_ASSIGN(const bool found, get_meta.step());
-    if (!found) return missing_meta(key);
-    Row row(get_meta, "meta");
-    const uint64_t value = row.number(1, key, least, most);
-    if (!row.ok()) return row.problem();
-    return value;
-  }
+Result<bool> Catalogue::Impl::has_version_2() {
+  if (version >= 2) return true;
+  MSA_ASSIGN(const int64_t now, database.integer("PRAGMA user_version"));
+  if (now < 2) return false;
+  MSA_TRY(prepare_aliases());
+  version = now;
+  return true;
+}
 
-  Result<void> set_meta_number(std::string_view key, int64_t value) {
-    set_meta.reset();
-    set_meta.bind(1, key);
-    set_meta.bind(2, value);
-    return set_meta.run();
-  }
+Error Catalogue::Impl::missing_meta(std::string_view key) const {
+  return Error{Code::corrupt, fmt::format("{}: table meta lacks '{}'; restore the bank from a "
+                                          "copy, or encode into a new one",
+                                          database.file().string(), key)};
+}
 
-  // The whole of commit_segment, inside its transaction.
-  Result<void> write(const SegmentRecord& segment, const std::vector<DocumentRecord>& documents,
-                     uint32_t next_number) {
-    insert_segment.reset();
-    insert_segment.bind(1, segment.id);
-    insert_segment.bind(2, segment.file);
-    insert_segment.bind(3, static_cast<int64_t>(segment.chunks));
-    insert_segment.bind(4, static_cast<int64_t>(segment.bytes));
-    insert_segment.bind(5, static_cast<int64_t>(segment.checksum));
-    MSA_TRY(insert_segment.run());
-    for (const DocumentRecord& d : documents) {
-      insert_document.reset();
-      insert_document.bind(1, d.number);
-      insert_document.bind(2, d.id);
-      insert_document.bind(3, d.title);
-      insert_document.bind(4, d.source);
-      insert_document.bind(5, static_cast<int64_t>(d.char_begin));
-      insert_document.bind(6, static_cast<int64_t>(d.char_end));
-      insert_document.bind(7, static_cast<int64_t>(d.hash));
-      insert_document.bind(8, static_cast<int64_t>(d.tokens));
-      insert_document.bind(9, segment.id);
-      insert_document.bind(10, d.first_chunk);
-      insert_document.bind(11, d.chunks);
-      insert_document.bind(12, static_cast<int64_t>(d.text.size()));
-      insert_document.bind(13, d.text);
-      MSA_TRY(insert_document.run());
-    }
-    MSA_TRY(set_meta_number(kNextNumberKey, next_number));
-    return set_meta_number(kNextSegmentKey, segment.id + 1);
-  }
-};
+Result<uint64_t> Catalogue::Impl::meta_number(std::string_view key, uint64_t least, uint64_t most) {
+  const ResetOnExit reset(get_meta);
+  get_meta.bind(1, key);
+  MSA_ASSIGN(const bool found, get_meta.step());
+  if (!found) return missing_meta(key);
+  Row row(get_meta, "meta");
+  const uint64_t value = row.number(1, key, least, most);
+  if (!row.ok()) return row.problem();
+  return value;
+}
+
+Result<void> Catalogue::Impl::set_meta_number(std::string_view key, int64_t value) {
+  changes.set_meta.reset();
+  changes.set_meta.bind(1, key);
+  changes.set_meta.bind(2, value);
+  return changes.set_meta.run();
+}
 
 Catalogue::Catalogue(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Catalogue::Catalogue(Catalogue&&) noexcept = default;
@@ -316,74 +146,13 @@ Catalogue& Catalogue::operator=(Catalogue&&) noexcept = default;
 Catalogue::~Catalogue() = default;
 
 Result<Catalogue> Catalogue::create(const fs::path& file, std::string_view manifest) {
-  std::error_code ignored;
-  if (fs::exists(file, ignored))
-    return Error{Code::invalid_argument,
-                 fmt::format("{}: exists already; open it instead", file.string())};
-  const fs::path unfinished = unfinished_name(file);
-  for (const std::string_view suffix : {"", "-journal", "-wal", "-shm"})
-    MSA_TRY(remove_file(fs::path(unfinished).concat(suffix)));
-
-  {
-    MSA_ASSIGN(Database database, Database::open(unfinished, Database::Mode::create));
-    // One file without a log beside it until the very end, so that one rename brings it all.
-    MSA_TRY(database.execute("PRAGMA journal_mode = DELETE; PRAGMA synchronous = EXTRA"));
-    {
-      MSA_ASSIGN(Transaction transaction, Transaction::begin(database, Transaction::Kind::write));
-      for (const SchemaObject& object : kSchema)
-        MSA_TRY(database.execute(std::string(object.sql).c_str()));
-      MSA_ASSIGN(Statement insert, database.prepare("INSERT INTO meta(key, value) VALUES(?1, ?2)"));
-      insert.bind(1, kManifestKey);
-      insert.bind(2, manifest);
-      MSA_TRY(insert.run());
-      for (const auto& [key, first] : {std::pair{kNextNumberKey, 0}, {kNextSegmentKey, 1}}) {
-        insert.bind(1, key);
-        insert.bind(2, first);
-        MSA_TRY(insert.run());
-      }
-      MSA_TRY(database.execute(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}",
-                                           kCatalogueApplicationId, kCatalogueVersion)
-                                   .c_str()));
-      MSA_TRY(transaction.commit());
-    }
-    MSA_ASSIGN(const std::string mode, database.text("PRAGMA journal_mode = WAL"));
-    if (mode != "wal")
-      return Error{Code::unsupported,
-                   fmt::format("{}: this disk cannot hold a write-ahead log (journal mode is {}); "
-                               "choose a local disk",
-                               file.string(), mode)};
-    MSA_TRY(database.close());
-  }
-  MSA_TRY(rename_durably(unfinished, file));
+  MSA_TRY(create_catalogue_database(file, manifest));
   return open(file, Access::write);
 }
 
 Result<Catalogue> Catalogue::open(const fs::path& file, Access access) {
-  std::error_code failed;
-  if (!fs::exists(file, failed) && !failed)
-    return Error{
-        Code::not_found,
-        fmt::format("{}: there is no such file; give the folder of a memory bank", file.string())};
-  if (access == Access::read) {
-    MSA_ASSIGN(Database database, open_for_reading(file));
-    MSA_TRY(check_identity(database));
-    MSA_ASSIGN(auto impl, Impl::prepare(std::move(database), access));
-    return Catalogue(std::move(impl));
-  }
-  MSA_ASSIGN(Database database, Database::open(file, Database::Mode::write));
-  MSA_TRY(check_identity(database));
-  MSA_ASSIGN(const std::string mode, database.text("PRAGMA journal_mode = WAL"));
-  if (mode != "wal")
-    return Error{Code::unsupported,
-                 fmt::format("{}: cannot be written with a write-ahead log here (journal mode is "
-                             "{}); check that folder and file can be written and the disk is local",
-                             file.string(), mode)};
-  // A commit is on the disk when it returns. A log that grew large is cut again. 64 MiB of pages
-  // hold the index of ids, in which every new document lands somewhere else.
-  MSA_TRY(
-      database.execute("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216;"
-                       "PRAGMA cache_size = -65536"));
-  MSA_ASSIGN(auto impl, Impl::prepare(std::move(database), access));
+  MSA_ASSIGN(CatalogueDatabase opened, open_catalogue_database(file, access));
+  MSA_ASSIGN(auto impl, Impl::prepare(std::move(opened), access));
   return Catalogue(std::move(impl));
 }
 
@@ -413,40 +182,6 @@ Result<int64_t> Catalogue::data_version() const {
   MSA_ASSIGN([[maybe_unused]] const bool row, impl_->data_version.step());
   Row version(impl_->data_version, "data_version");
   return static_cast<int64_t>(version.bits(0, "data_version"));
-}
-
-Result<void> Catalogue::commit_segment(const SegmentRecord& segment,
-                                       const std::vector<DocumentRecord>& documents,
-                                       uint32_t next_number) {
-  const auto refuse = [&](std::string_view why) {
-    return Error{Code::invalid_argument,
-                 fmt::format("{}: segment {} cannot be recorded: {}; report this as a bug",
-                             impl_->database.file().string(), segment.id, why)};
-  };
-  if (segment.id < 1 || segment.id == INT64_MAX) return refuse("its id is out of range");
-  if (!is_plain_file_name(segment.file)) return refuse("its file's name is not a plain one");
-  if (segment.chunks > kMaxChunks || segment.bytes > kMaxSize) return refuse("it is too large");
-  uint64_t first_free = 0;
-  for (const DocumentRecord& d : documents) {
-    if (d.number >= next_number) return refuse("a document's number is not below the next one");
-    if (d.chunks == 0 || d.first_chunk < first_free ||
-        !in_bounds<uint64_t>(d.first_chunk, d.chunks, segment.chunks))
-      return refuse("a document's rows overlap another's or lie outside");
-    if (d.char_end < d.char_begin || d.char_end > kMaxSize || d.tokens > kMaxSize)
-      return refuse("a document's extent is out of range");
-    first_free = uint64_t{d.first_chunk} + d.chunks;
-  }
-
-  MSA_ASSIGN(Transaction transaction,
-             Transaction::begin(impl_->database, Transaction::Kind::write));
-  MSA_ASSIGN(const uint32_t old_next, this->next_number());
-  MSA_ASSIGN(const int64_t old_segment, next_segment());
-  if (next_number < old_next || segment.id < old_segment)
-    return refuse("its numbers have been given out before");
-  for (const DocumentRecord& d : documents)
-    if (d.number < old_next) return refuse("a document's number has been given out before");
-  MSA_TRY(impl_->write(segment, documents, next_number));
-  return transaction.commit();
 }
 
 Result<std::vector<SegmentRecord>> Catalogue::segments(const BadRow& bad_row) const {
@@ -522,10 +257,13 @@ Result<CatalogueLayout> Catalogue::layout(const BadRow& bad_row) const {
 }
 
 Result<CatalogueTotals> Catalogue::totals() const {
+  MSA_ASSIGN(const bool aliases, impl_->has_version_2());
   MSA_ASSIGN(Statement statement,
              impl_->database.prepare(
-                 "SELECT count(*), ifnull(sum(chunks), 0), ifnull(sum(tokens), 0), "
-                 "ifnull(sum(text_bytes), 0), (SELECT count(*) FROM segments) FROM documents"));
+                 fmt::format("SELECT count(*), ifnull(sum(chunks), 0), ifnull(sum(tokens), 0), "
+                             "ifnull(sum(text_bytes), 0), (SELECT count(*) FROM segments), "
+                             "(SELECT ifnull(sum(chunks), 0) FROM segments), {} FROM documents",
+                             aliases ? "(SELECT count(*) FROM aliases)" : "0")));
   MSA_ASSIGN([[maybe_unused]] const bool more, statement.step());
   Row row(statement, "documents (totals)");
   CatalogueTotals totals;
@@ -534,6 +272,8 @@ Result<CatalogueTotals> Catalogue::totals() const {
   totals.tokens = row.number(2, "the sum of tokens", 0, kMaxSize);
   totals.text_bytes = row.number(3, "the sum of text_bytes", 0, kMaxSize);
   totals.segments = row.number(4, "the number of segments", 0, kMaxSize);
+  totals.segment_chunks = row.number(5, "the sum of segments' chunks", 0, kMaxSize);
+  totals.aliases = row.number(6, "the number of aliases", 0, kMaxSize);
   if (!row.ok()) return row.problem();
   return totals;
 }
@@ -568,12 +308,42 @@ Result<std::optional<DocumentRecord>> Catalogue::find(uint32_t number) const {
 }
 
 Result<std::optional<DocumentRecord>> Catalogue::find_id(std::string_view id) const {
-  const ResetOnExit reset(impl_->find_id);
-  impl_->find_id.bind(1, id);
-  MSA_ASSIGN(const bool found, impl_->find_id.step());
-  if (!found) return std::optional<DocumentRecord>();
-  MSA_ASSIGN(DocumentRecord record, read_document(impl_->find_id, false));
-  return std::optional(std::move(record));
+  {
+    const ResetOnExit reset(impl_->find_id);
+    impl_->find_id.bind(1, id);
+    MSA_ASSIGN(const bool found, impl_->find_id.step());
+    if (found) {
+      MSA_ASSIGN(DocumentRecord record, read_document(impl_->find_id, false));
+      return std::optional(std::move(record));
+    }
+  }
+  MSA_ASSIGN(const bool aliases, impl_->has_version_2());
+  if (!aliases) return std::optional<DocumentRecord>();
+  AliasRecord alias;
+  {
+    const ResetOnExit reset(impl_->find_alias);
+    impl_->find_alias.bind(1, id);
+    MSA_ASSIGN(const bool found, impl_->find_alias.step());
+    if (!found) return std::optional<DocumentRecord>();
+    MSA_ASSIGN(alias, read_alias(impl_->find_alias));
+  }
+  MSA_ASSIGN(auto record, find(alias.number));
+  if (record) record->text.clear();
+  return record;
+}
+
+Result<std::vector<AliasRecord>> Catalogue::aliases(uint32_t number) const {
+  std::vector<AliasRecord> aliases;
+  MSA_ASSIGN(const bool any, impl_->has_version_2());
+  if (!any) return aliases;
+  const ResetOnExit reset(impl_->aliases_of);
+  impl_->aliases_of.bind(1, number);
+  for (;;) {
+    MSA_ASSIGN(const bool more, impl_->aliases_of.step());
+    if (!more) return aliases;
+    MSA_ASSIGN(AliasRecord alias, read_alias(impl_->aliases_of));
+    aliases.push_back(std::move(alias));
+  }
 }
 
 Result<std::vector<std::string>> Catalogue::check() const {
@@ -590,12 +360,29 @@ Result<std::vector<std::string>> Catalogue::check() const {
   MSA_ASSIGN(Statement references, impl_->database.prepare("PRAGMA foreign_key_check"));
   for (;;) {
     MSA_ASSIGN(const bool more, references.step());
-    if (!more) return problems;
+    if (!more) break;
     Row row(references, "foreign_key_check");
     const std::string table = row.text(0, "table");
     const uint64_t id = row.bits(1, "rowid");
-    problems.push_back(fmt::format("{}: table {}, row {}: names a segment that is not recorded",
-                                   file, table, static_cast<int64_t>(id)));
+    problems.push_back(fmt::format("{}: table {}, row {}: names a {} that is not recorded", file,
+                                   table, static_cast<int64_t>(id),
+                                   table == "aliases" ? "document" : "segment"));
+  }
+  MSA_ASSIGN(const bool aliases, impl_->has_version_2());
+  if (!aliases) return problems;
+  MSA_ASSIGN(Statement every,
+             impl_->database.prepare(fmt::format(
+                 "SELECT {}, EXISTS(SELECT 1 FROM documents d WHERE d.id = a.id) FROM aliases a",
+                 kAliasColumns)));
+  for (;;) {
+    MSA_ASSIGN(const bool more, every.step());
+    if (!more) return problems;
+    const Result<AliasRecord> alias = read_alias(every);
+    Row row(every, "aliases");
+    if (alias && row.number(6, "whether its id is a document's own", 0, 1) != 0)
+      row.reject("its id is a document's own too");
+    if (!alias || !row.ok())
+      problems.push_back(alias ? row.problem().message : alias.error().message);
   }
 }
 

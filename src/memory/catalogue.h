@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "kernels/route.h"
@@ -17,7 +18,7 @@ namespace msa {
 
 // "MSAB", SQLite's application id of a catalogue, and the version of its tables.
 inline constexpr int64_t kCatalogueApplicationId = 0x4D534142;
-inline constexpr int64_t kCatalogueVersion = 1;
+inline constexpr int64_t kCatalogueVersion = 2;
 
 struct SegmentRecord {
   int64_t id = 0;    // at least 1, never reused
@@ -35,8 +36,27 @@ struct DocumentRecord {
   uint32_t first_chunk = 0, chunks = 0;  // rows in the segment
 };
 
+// A further name of a document that has the same title and text.
+struct AliasRecord {
+  std::string id;
+  uint32_t number = 0;  // of the document
+  std::string source;
+  uint64_t char_begin = 0, char_end = 0;
+};
+
+// Takes a name away. The document goes with its last one; if it loses its own `id`, the oldest
+// alias takes its place.
+struct NameRemoval {
+  std::string id;
+};
+
+// What a commit does, one after the other. Added documents lie in the commit's segment.
+using CatalogueStep = std::variant<DocumentRecord, AliasRecord, NameRemoval>;
+
 struct CatalogueTotals {
   uint64_t documents = 0, chunks = 0, tokens = 0, segments = 0, text_bytes = 0;
+  uint64_t aliases = 0;         // names beyond the documents' own
+  uint64_t segment_chunks = 0;  // rows in all segments, those of removed documents included
 };
 
 // Which rows of which segment belong to which document, as of one moment.
@@ -76,10 +96,23 @@ class Catalogue {
   // Another value than before means that another connection has committed since.
   Result<int64_t> data_version() const;
 
-  // One transaction: the segment, its documents, and the next number. Either all is there after a
-  // crash or nothing. An id that is there already is an invalid_argument error.
+  // One transaction: the segment, if there is one, all steps in their order, and the next number.
+  // Either all is there after a crash or nothing. An id that is there already is an
+  // invalid_argument error, one to be removed that is not there a not_found error.
+  Result<void> commit(const std::optional<SegmentRecord>& segment,
+                      const std::vector<CatalogueStep>& steps, uint32_t next_number);
+  // The same, for a segment and its documents only.
   Result<void> commit_segment(const SegmentRecord& segment,
                               const std::vector<DocumentRecord>& documents, uint32_t next_number);
+  // One transaction: all documents of the segments `old` move to the rows of `segment` that `moved`
+  // says (ascending), and `old` become retired. Without a segment, none of them may have a
+  // document.
+  Result<void> replace_segments(const std::vector<int64_t>& old,
+                                const std::optional<SegmentRecord>& segment,
+                                const std::vector<DocumentSpan>& moved);
+  // Segments of former compactions whose files may still be there; only id and file are set.
+  Result<std::vector<SegmentRecord>> retired() const;
+  Result<void> forget_retired();
 
   Result<std::vector<SegmentRecord>> segments(const BadRow& bad_row = {}) const;
   Result<CatalogueLayout> layout(const BadRow& bad_row = {}) const;
@@ -90,7 +123,12 @@ class Catalogue {
                              const std::function<bool(const DocumentRecord&)>& visit,
                              const BadRow& bad_row = {}) const;
   Result<std::optional<DocumentRecord>> find(uint32_t number) const;
-  Result<std::optional<DocumentRecord>> find_id(std::string_view id) const;  // without its text
+  // By its own id or an alias; without its text.
+  Result<std::optional<DocumentRecord>> find_id(std::string_view id) const;
+  // The documents with this title and text, ascending. For a catalogue opened for writing.
+  Result<std::vector<uint32_t>> find_text(std::string_view title, std::string_view text) const;
+  // A document's further names, oldest first.
+  Result<std::vector<AliasRecord>> aliases(uint32_t number) const;
   // SQLite's own integrity check and that of references between tables; a line per problem.
   Result<std::vector<std::string>> check() const;
 

@@ -227,11 +227,11 @@ TEST_F(CatalogueTest, TellsForeignFilesApart) {
 
 TEST_F(CatalogueTest, NamesTheVersionItCannotRead) {
   fill();
-  tamper(file_, "PRAGMA user_version = 2");
+  tamper(file_, "PRAGMA user_version = 3");
   auto catalogue = read();
   ASSERT_FALSE(catalogue.ok());
   EXPECT_EQ(catalogue.error().code, Code::unsupported);
-  EXPECT_THAT(catalogue.error().message, HasSubstr("version 2"));
+  EXPECT_THAT(catalogue.error().message, HasSubstr("version 3"));
   EXPECT_THAT(catalogue.error().message, HasSubstr("newer msa"));
   tamper(file_, "PRAGMA user_version = 0");
   catalogue = read();

@@ -146,6 +146,22 @@ Result<VerifyReport> Bank::verify(std::function<void(uint64_t, uint64_t)> progre
   return fake().verify;
 }
 
+Result<RemovalReport> Bank::remove(std::span<const std::string> ids,
+                                   std::span<const uint32_t> numbers) {
+  fake().removed_ids.assign(ids.begin(), ids.end());
+  fake().removed_numbers.assign(numbers.begin(), numbers.end());
+  if (fake().change_error) return *fake().change_error;
+  return fake().removal;
+}
+Result<CompactReport> Bank::compact(const CompactOptions& options,
+                                    std::function<void(uint64_t, uint64_t)> progress,
+                                    std::stop_token) {
+  fake().compact_options = options;
+  if (progress) progress(1, 2);
+  if (fake().change_error) return *fake().change_error;
+  return fake().compaction;
+}
+
 Result<EncodeReport> encode(const Model&, Bank&, DocumentSource&, const EncodeOptions& options,
                             std::function<void(const EncodeProgress&)> progress,
                             std::stop_token stop) {

@@ -13,7 +13,8 @@ namespace msa::testing {
 
 struct FakeLibrary {
   // What calls return.
-  std::optional<Error> model_error, bank_error, encode_error, ask_error, convert_error;
+  std::optional<Error> model_error, bank_error, encode_error, ask_error, convert_error,
+      change_error;
   ModelInfo model_info;
   BankInfo bank_info;
   std::vector<StoredDocument> documents;  // of the bank, by number
@@ -24,6 +25,8 @@ struct FakeLibrary {
   Answer answer;
   std::vector<std::string> pieces;  // streamed as answer tokens
   VerifyReport verify;
+  RemovalReport removal;
+  CompactReport compaction;
   BenchReport bench;
   std::function<void(std::stop_token)> during_ask, during_encode, during_convert;
 
@@ -33,6 +36,9 @@ struct FakeLibrary {
   std::vector<std::filesystem::path> document_paths;
   ModelOptions model_options;
   EncodeOptions encode_options;
+  CompactOptions compact_options;
+  std::vector<std::string> removed_ids;
+  std::vector<uint32_t> removed_numbers;
   AskOptions ask_options;
   BenchOptions bench_options;
   std::vector<std::string> questions;

@@ -1,0 +1,61 @@
+// A catalogue's connection and statements. Private to memory/'s catalogue*.cc.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "memory/catalogue.h"
+#include "memory/catalogue_schema.h"
+#include "memory/sqlite.h"
+
+namespace msa {
+
+inline constexpr uint64_t kMaxNumber = UINT32_MAX - 1;  // so that the one after it fits 32 bits too
+inline constexpr uint64_t kMaxChunks = UINT32_MAX;      // of a segment
+inline constexpr uint64_t kMaxSize = INT64_MAX;         // what SQLite's integers hold
+
+inline constexpr std::string_view kHeadColumns =
+    "number, id, title, source, char_begin, char_end, hash, tokens, segment, first_chunk, chunks, "
+    "text_bytes";
+inline constexpr std::string_view kAliasColumns = "alias, id, number, source, char_begin, char_end";
+
+struct Catalogue::Impl {
+  // Statements that only a writer has.
+  struct Changes {
+    sqlite::Statement set_meta, insert_segment, retire_segment, delete_segment;
+    sqlite::Statement insert_document, move_document, rename_document, delete_document;
+    sqlite::Statement insert_alias, delete_alias, find_text;
+  };
+
+  // Members are destroyed in reverse order: statements before their connection.
+  sqlite::Database database;
+  int64_t version = 0;
+  sqlite::Statement get_meta, find_number, find_id, data_version;
+  sqlite::Statement find_alias, aliases_of;  // from version 2 on
+  Changes changes;
+
+  static Result<std::unique_ptr<Impl>> prepare(CatalogueDatabase opened, Access access);
+  // Whether the tables of version 2 are there: a writer may add them while an older one is read.
+  Result<bool> has_version_2();
+
+  Error missing_meta(std::string_view key) const;
+  Result<uint64_t> meta_number(std::string_view key, uint64_t least, uint64_t most);
+  Result<void> set_meta_number(std::string_view key, int64_t value);
+
+  // Parts of a write transaction, in catalogue_changes.cc.
+  Result<void> insert(const SegmentRecord& segment);
+  Result<void> retire(int64_t segment);
+  Result<void> apply(const DocumentRecord& document, int64_t segment);
+  Result<void> apply(const AliasRecord& alias);
+  Result<void> apply(const NameRemoval& removal);
+
+ private:
+  Result<void> prepare_aliases();
+  Result<void> prepare_changes();
+};
+
+// Columns kAliasColumns of the current row.
+Result<AliasRecord> read_alias(const sqlite::Statement& statement);
+
+}  // namespace msa

@@ -1,0 +1,32 @@
+// The catalogue's tables: making them, recognising them, bringing an older version's up to date.
+// Private to memory/.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string_view>
+
+#include "memory/catalogue.h"
+#include "memory/sqlite.h"
+#include "msa/result.h"
+
+namespace msa {
+
+inline constexpr std::string_view kManifestKey = "manifest";
+inline constexpr std::string_view kNextNumberKey = "next_number";
+inline constexpr std::string_view kNextSegmentKey = "next_segment";
+
+struct CatalogueDatabase {
+  sqlite::Database database;
+  int64_t version = 0;  // of its tables; kCatalogueVersion if it may be written
+};
+
+// See Catalogue::create(), which opens what this makes.
+Result<void> create_catalogue_database(const std::filesystem::path& file,
+                                       std::string_view manifest);
+// Checks application id, version and schema. For writing, an older version is brought up to date in
+// one transaction first; for reading it stays as it is.
+Result<CatalogueDatabase> open_catalogue_database(const std::filesystem::path& file,
+                                                  Catalogue::Access access);
+
+}  // namespace msa
