@@ -157,8 +157,8 @@ Result<CompactReport> Bank::compact(const CompactOptions& options,
                                     std::function<void(uint64_t, uint64_t)> progress,
                                     std::stop_token) {
   fake().compact_options = options;
-  if (progress) progress(1, 2);
   if (fake().change_error) return *fake().change_error;
+  if (progress) progress(1, 2);
   return fake().compaction;
 }
 
