@@ -36,8 +36,9 @@ Error too_large(uint64_t tokens) {
 // Bytes of the catalogue, texts included.
 uint64_t catalogue_bytes(uint64_t documents, uint64_t text_bytes) {
   const uint64_t row = text_bytes / documents + kRowBytes;
-  const double pages = row <= kPageRoom ? 1 / static_cast<double>(kPageRoom / row)
-                                        : static_cast<double>(divide_up(row, kPageRoom));
+  const uint64_t rows_per_page = kPageRoom / row;  // 0: a row takes several pages
+  const double pages = rows_per_page > 0 ? 1 / static_cast<double>(rows_per_page)
+                                         : static_cast<double>(divide_up(row, kPageRoom));
   const double bytes_each = pages * kPageBytes + kIndexBytes;
   return static_cast<uint64_t>(std::llround(bytes_each * static_cast<double>(documents)));
 }
