@@ -1,6 +1,7 @@
 #include "plan/bandwidth.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -47,7 +48,11 @@ void in_parallel(size_t words, size_t threads, const auto& work) {
 Result<double> measure_memory_bandwidth(int threads, size_t bytes) {
   const size_t words = std::max<size_t>(bytes / sizeof(uint64_t), 1);
   const auto count = static_cast<size_t>(std::max(resolve_threads(threads), 1));
-  const std::unique_ptr<uint64_t[]> memory(new (std::nothrow) uint64_t[words]);
+  // More than there is would be handed out all the same, and end the program when it is touched.
+  const auto there = static_cast<uint64_t>(std::max(sysconf(_SC_PHYS_PAGES), 0L)) *
+                     static_cast<uint64_t>(std::max(sysconf(_SC_PAGESIZE), 0L));
+  const std::unique_ptr<uint64_t[]> memory(bytes > there ? nullptr
+                                                         : new (std::nothrow) uint64_t[words]);
   if (!memory)
     return Error{Code::no_space,
                  fmt::format("memory bandwidth: {} bytes to measure it with are not there; give "
