@@ -378,7 +378,24 @@ Result<void> read_phases(const Json& root, const JsonSection& top, size_t top_k,
   return {};
 }
 
+// A phase's text without its length, if its learning rate does not depend on that; else all of it.
+Json without_length(const std::string& text) {
+  Json phase = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!phase.is_object()) return text;
+  const auto schedule = phase.find("schedule");
+  if (schedule == phase.end() || !schedule->is_object() ||
+      schedule->value("kind", Json()) != "constant")
+    return text;
+  phase.erase("tokens");
+  phase.erase("steps");
+  return phase;
+}
+
 }  // namespace
+
+bool may_go_on(const std::string& before, const std::string& after) {
+  return before == after || without_length(before) == without_length(after);
+}
 
 Result<Recipe> parse_recipe(std::string_view text, const fs::path& file) {
   MSA_ASSIGN(const Json root, parse_strict_json(text, file));

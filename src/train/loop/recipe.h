@@ -87,6 +87,10 @@ struct Recipe {
   std::string text;  // what every phase depends on (model, seed, optimizer), canonical JSON
 };
 
+// Whether a run that is in the middle of phase `before` may go on with phase `after` (Phase::text):
+// they are the same, or differ in length alone where the learning rate does not depend on it.
+bool may_go_on(const std::string& before, const std::string& after);
+
 // Reads a recipe strictly: an unknown key, a wrong type or a number out of range is an error that
 // names the file and the key's path ("phases[1].batch.tokens"). Paths in it are relative to the
 // folder of the recipe.

@@ -224,4 +224,18 @@ TEST(Recipe, TextThatIsNoJsonHasLineAndColumn) {
 }
 
 }  // namespace
+TEST(Recipe, ARunningPhaseMayChangeItsLengthWhereTheLearningRateDoesNotDependOnIt) {
+  const std::string constant = R"({"name":"a","schedule":{"kind":"constant"},"tokens":10})";
+  EXPECT_TRUE(may_go_on(constant, constant));
+  EXPECT_TRUE(may_go_on(constant, R"({"name":"a","schedule":{"kind":"constant"},"tokens":4})"));
+  EXPECT_TRUE(may_go_on(constant, R"({"name":"a","schedule":{"kind":"constant"},"steps":4})"));
+  EXPECT_FALSE(may_go_on(constant, R"({"name":"b","schedule":{"kind":"constant"},"tokens":10})"));
+  EXPECT_FALSE(may_go_on(constant, R"({"name":"a","schedule":{"kind":"cosine"},"tokens":10})"));
+  EXPECT_FALSE(may_go_on(R"({"schedule":{"kind":"cosine"},"tokens":10})",
+                         R"({"schedule":{"kind":"cosine"},"tokens":4})"));
+  EXPECT_FALSE(may_go_on(R"({"tokens":10})", R"({"tokens":4})"));  // a cosine, when nothing is said
+  EXPECT_TRUE(may_go_on("no JSON", "no JSON"));
+  EXPECT_FALSE(may_go_on("no JSON", "nor this"));
+}
+
 }  // namespace msa::train

@@ -151,7 +151,8 @@ class TrainingRun {
     return {};
   }
 
-  // Whether a checkpoint is one of this recipe. Phases that have not begun may have changed.
+  // Whether a checkpoint is one of this recipe. Phases that have not begun may have changed, and
+  // the running one in its length.
   Result<void> check_belongs(const fs::path& checkpoint, const RunState& stored) const {
     const auto mismatch = [&](std::string_view what) {
       return Error{Code::mismatch,
@@ -164,9 +165,13 @@ class TrainingRun {
     if (stored.recipe != state_.recipe) return mismatch("model, seed, dtype or optimizer");
     if (stored.phase > recipe_.phases.size() || stored.phase_recipes.size() < stored.phase)
       return mismatch("number of phases");
-    for (size_t i = 0; i < stored.phase_recipes.size(); ++i)
-      if (i >= recipe_.phases.size() || stored.phase_recipes[i] != recipe_.phases[i].text)
-        return mismatch(fmt::format("phases[{}]", i));
+    for (size_t i = 0; i < stored.phase_recipes.size(); ++i) {
+      const std::string& before = stored.phase_recipes[i];
+      const bool same = i < recipe_.phases.size() &&
+                        (i < stored.phase ? before == recipe_.phases[i].text
+                                          : may_go_on(before, recipe_.phases[i].text));
+      if (!same) return mismatch(fmt::format("phases[{}]", i));
+    }
     return {};
   }
 

@@ -317,6 +317,22 @@ TEST_F(TrainingRunTest, ResumingNeedsTheSameRecipeAsFarAsItWasUsed) {
   EXPECT_THAT(tokenizer.error().message, HasSubstr("tokenizer"));
 }
 
+TEST_F(TrainingRunTest, TheLengthOfThePhaseThatRunsMayChange) {
+  // A phase's end decides nothing before it where the learning rate is constant.
+  recipe_.phases[0].text = R"({"name":"first","schedule":{"kind":"constant"},"steps":7})";
+  FakeModel model;
+  ASSERT_TRUE(run(model, options("out", 3)).ok());
+  TrainOptions again = options("out", 1);
+  again.resume = true;
+  recipe_.phases[0].text = R"({"name":"first","schedule":{"kind":"constant"},"steps":5})";
+  FakeModel other;
+  EXPECT_TRUE(run(other, again).ok());
+  recipe_.phases[0].text = R"({"name":"second","schedule":{"kind":"constant"},"steps":5})";
+  const Result<TrainOutcome> outcome = run(other, again);
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.error().message, HasSubstr("phases[0]"));
+}
+
 TEST_F(TrainingRunTest, StepsThatAreNotFiniteAreSkippedAndCounted) {
   special_ = {{1, kBadLoss}, {3, kBadGradient}};
   recipe_.phases.resize(1);
