@@ -45,8 +45,8 @@ std::string evaluation_text(const train::LogRecord& record) {
   };
   add("recall@1", record.metrics.recall_at_1);
   add("recall@5", record.metrics.recall_at_5);
-  add("number tokens", record.metrics.number_accuracy);
-  add("answer tokens", record.metrics.answer_accuracy);
+  add("whole numbers", record.metrics.numbers_right);
+  add("whole answers", record.metrics.answers_right);
   return text;
 }
 

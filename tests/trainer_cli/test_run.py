@@ -23,7 +23,8 @@ class Run(TrainerCase):
         self.assertEqual([r["step"] for r in log if "eval" in r],
                          list(range(5, outcome["steps"] + 1, 5)))
         for key in ("loss", "lm_loss", "aux_loss", "number_loss", "answer_loss", "number_accuracy",
-                    "answer_accuracy", "recall_at_1", "recall_at_5", "recall_at_k",
+                    "answer_accuracy", "numbers_right", "answers_right",
+                    "recall_at_1", "recall_at_5", "recall_at_k",
                     "learning_rate", "gradient_norm", "tokens_per_second", "resident_bytes",
                     "seconds", "skipped_steps"):
             self.assertIn(key, steps[0])

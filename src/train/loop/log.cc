@@ -43,6 +43,8 @@ constexpr Field kFields[] = {{"lm_loss", &Metrics::lm_loss},
                              {"text_loss", &Metrics::text_loss},
                              {"number_accuracy", &Metrics::number_accuracy},
                              {"answer_accuracy", &Metrics::answer_accuracy},
+                             {"numbers_right", &Metrics::numbers_right},
+                             {"answers_right", &Metrics::answers_right},
                              {"recall_at_1", &Metrics::recall_at_1},
                              {"recall_at_5", &Metrics::recall_at_5},
                              {"recall_at_k", &Metrics::recall_at_k}};

@@ -17,7 +17,7 @@ struct Metrics {
   double loss = 0;
   std::optional<double> lm_loss, aux_loss;
   std::optional<double> number_loss, answer_loss, text_loss;
-  std::optional<double> number_accuracy, answer_accuracy;
+  std::optional<double> number_accuracy, answer_accuracy, numbers_right, answers_right;
   std::optional<double> recall_at_1, recall_at_5, recall_at_k;
 };
 

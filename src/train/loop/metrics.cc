@@ -25,6 +25,8 @@ void MetricsSum::add(const StepMetrics& m) {
   number_accuracy_.add(m.number_accuracy, numbers);
   answer_loss_.add(m.answer_loss, answers);
   answer_accuracy_.add(m.answer_accuracy, answers);
+  numbers_right_.add(m.numbers_right, static_cast<double>(m.number_queries));
+  answers_right_.add(m.answers_right, static_cast<double>(m.answer_queries));
   text_loss_.add(m.text_loss, static_cast<double>(m.text_tokens));
   recall_at_1_.add(m.recall_at_1, queries);
   recall_at_5_.add(m.recall_at_5, queries);
@@ -41,6 +43,8 @@ Metrics MetricsSum::mean() const {
   mean.text_loss = text_loss_.mean();
   mean.number_accuracy = number_accuracy_.mean();
   mean.answer_accuracy = answer_accuracy_.mean();
+  mean.numbers_right = numbers_right_.mean();
+  mean.answers_right = answers_right_.mean();
   mean.recall_at_1 = recall_at_1_.mean();
   mean.recall_at_5 = recall_at_5_.mean();
   mean.recall_at_k = recall_at_k_.mean();

@@ -9,8 +9,8 @@
 
 namespace msa::train {
 
-// Losses are means over batches; token accuracies and losses are weighted by tokens, recall by
-// queries.
+// Losses are means over batches; token accuracies and losses are weighted by tokens, whole
+// targets and recall by queries.
 class MetricsSum {
  public:
   void add(const StepMetrics& metrics);
@@ -25,7 +25,7 @@ class MetricsSum {
   };
   uint64_t batches_ = 0;
   Weighted loss_, lm_loss_, aux_loss_, number_loss_, answer_loss_, text_loss_, number_accuracy_,
-      answer_accuracy_, recall_at_1_, recall_at_5_, recall_at_k_;
+      answer_accuracy_, numbers_right_, answers_right_, recall_at_1_, recall_at_5_, recall_at_k_;
 };
 
 }  // namespace msa::train

@@ -227,6 +227,8 @@ std::vector<Panel> panels_of(const std::vector<LogRecord>& records) {
   add_metric(shares, records, "recall@5", "#a39032", &Metrics::recall_at_5);
   add_metric(shares, records, "number tokens", "#2f9e62", &Metrics::number_accuracy);
   add_metric(shares, records, "answer tokens", "#c8494f", &Metrics::answer_accuracy);
+  add_metric(shares, records, "whole numbers", "#63c08c", &Metrics::numbers_right);
+  add_metric(shares, records, "whole answers", "#e08a90", &Metrics::answers_right);
   if (!shares.curves.empty()) panels.push_back(std::move(shares));
 
   Panel rate{"learning rate", 90, false, false, {}};

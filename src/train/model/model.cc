@@ -83,6 +83,38 @@ void add_token_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPl
   metrics.text_tokens = of(LabelKind::text).tokens;
 }
 
+// Whole targets: queries whose labels of a kind were all predicted. The rows of a query follow each
+// other.
+void add_target_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPlan& plan) {
+  const Tensor correct = loss.correct.to(torch::kCPU).contiguous();
+  struct Targets {
+    int64_t all = 0, right = 0;
+    double share() const {
+      return all == 0 ? 0 : static_cast<double>(right) / static_cast<double>(all);
+    }
+  };
+  std::array<Targets, 3> targets;
+  size_t row = 0;
+  for (size_t q = 0; q + 1 < plan.query_starts.size(); ++q) {
+    std::array<bool, 3> labelled{}, wrong{};
+    for (; row < plan.query_labels && plan.label_rows[row] < plan.query_starts[q + 1]; ++row) {
+      const auto kind = static_cast<size_t>(plan.label_kinds[row]);
+      labelled[kind] = true;
+      if (!correct.data_ptr<bool>()[row]) wrong[kind] = true;
+    }
+    for (size_t kind = 0; kind < targets.size(); ++kind) {
+      targets[kind].all += labelled[kind];
+      targets[kind].right += labelled[kind] && !wrong[kind];
+    }
+  }
+  const Targets& numbers = targets[static_cast<size_t>(LabelKind::number)];
+  const Targets& answers = targets[static_cast<size_t>(LabelKind::answer)];
+  metrics.numbers_right = numbers.share();
+  metrics.number_queries = numbers.all;
+  metrics.answers_right = answers.share();
+  metrics.answer_queries = answers.all;
+}
+
 // Share of the relevant documents, or of as many as fit, among the first `k`. relevant [N].
 double recall(const std::vector<int32_t>& ranking, std::span<const uint8_t> relevant, size_t k) {
   const auto all = static_cast<size_t>(std::count(relevant.begin(), relevant.end(), 1));
@@ -194,6 +226,7 @@ class TorchModel final : public Model {
       result.loss = result.loss + options.lm_weight * loss.total;
       metrics.lm_loss = loss.total.item<double>();
       add_token_metrics(metrics, loss, *plan);
+      add_target_metrics(metrics, loss, *plan);
     }
     std::vector<const RouterLayer*> counted;
     std::vector<Tensor> terms;

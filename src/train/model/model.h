@@ -41,13 +41,16 @@ struct StepOptions {
 // more, and in one mean they would drown the others. The losses per kind are plain means; text_*
 // counts the documents' tokens too. Of several relevant documents recall@n counts those found, out
 // of as many as fit into n. Router recall over queries that have relevant documents, mean over the
-// router layers that the auxiliary loss counts; token accuracies under teacher forcing.
+// router layers that the auxiliary loss counts; accuracies under teacher forcing, of tokens and of
+// whole targets (a step's numbers, an answer).
 struct StepMetrics {
   double loss = 0, lm_loss = 0, aux_loss = 0;
   double number_loss = 0, answer_loss = 0, text_loss = 0;
   double number_accuracy = 0, answer_accuracy = 0;  // share of labelled tokens predicted
+  double numbers_right = 0, answers_right = 0;      // share of queries all of whose tokens were
   double recall_at_1 = 0, recall_at_5 = 0, recall_at_k = 0;
   int64_t number_tokens = 0, answer_tokens = 0, text_tokens = 0, routed_queries = 0;
+  int64_t number_queries = 0, answer_queries = 0;
 };
 
 struct StepResult {

@@ -274,6 +274,24 @@ TEST(Model, LossIsTheWeightedMeanAndMetricsArePerKind) {
   EXPECT_NEAR(metrics.number_accuracy, right / static_cast<double>(count), 1e-9);
   EXPECT_NEAR(metrics.loss, metrics.lm_loss + metrics.aux_loss, 1e-4);
 
+  // Whole targets, query by query.
+  int64_t targets = 0, whole = 0;
+  for (size_t q = 0; q < batch.queries(); ++q) {
+    bool labelled = false, wrong = false;
+    for (int32_t t = batch.query_starts[q]; t < batch.query_starts[q + 1]; ++t) {
+      const auto i = static_cast<size_t>(t);
+      if (batch.labels[i] < 0 || batch.label_kinds[i] != LabelKind::number) continue;
+      labelled = true;
+      wrong = wrong || log_p[t].argmax().item<int64_t>() != batch.labels[i];
+    }
+    targets += labelled;
+    whole += labelled && !wrong;
+  }
+  EXPECT_EQ(metrics.number_queries, targets);
+  EXPECT_NEAR(metrics.numbers_right,
+              static_cast<double>(whole) / static_cast<double>(std::max<int64_t>(targets, 1)),
+              1e-9);
+
   // Router recall, from the traced documents of both router layers.
   double found_at_1 = 0;
   int64_t queries = 0;
@@ -384,6 +402,9 @@ TEST(Model, LearnsATinySampleByHeart) {
   EXPECT_LT(last.lm_loss, 0.02);
   EXPECT_LT(last.aux_loss, 0.1);
   EXPECT_EQ(last.recall_at_1, 1);
+  if (last.number_queries > 0) EXPECT_EQ(last.numbers_right, 1);
+  if (last.answer_queries > 0) EXPECT_EQ(last.answers_right, 1);
+  EXPECT_GT(last.number_queries + last.answer_queries, 0);
 }
 
 TEST(Save, RoundTripInBothPrecisions) {
