@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "crash/file_faults.h"
+#include "memory/repair.h"
 #include "memory/test_bank.h"
+#include "memory/test_repair.h"
 
 namespace msa::crash {
 namespace {
@@ -55,6 +57,16 @@ Result<void> check_vectors(const SegmentView& segment, const DocumentSpan& span,
                                    span.number, c, l));
       }
   }
+  return {};
+}
+
+// Encodes what is damaged again, two documents at a time.
+Result<void> repair_bank(const fs::path& bank) {
+  MSA_ASSIGN(const auto repair, BankRepair::open(bank, Catalogue::Access::write));
+  MSA_TRY(repair->inspect({}));
+  RepairEncoder encoder = test_encoder();
+  encoder.segment_bytes = 1;
+  MSA_TRY(repair->run(encoder, /*drop_hopeless=*/false, {}, {}));
   return {};
 }
 
@@ -141,6 +153,13 @@ Result<void> BankLife::compact() {
     const auto report = writer_->compact(128u << 20, {}, {});
     return report ? Result<void>() : report.error();
   }));
+  committed();
+  return {};
+}
+
+Result<void> BankLife::repair() {
+  MSA_TRY(attempt([&] { return repair_bank(folder_); }));
+  MSA_ASSIGN(now_, read_state(folder_));
   committed();
   return {};
 }
@@ -234,6 +253,10 @@ std::string check_bank(const fs::path& bank, const std::vector<BankState>& state
   return "";
 }
 
+void PrintTo(const Story& story, std::ostream* out) {
+  *out << story.name;
+}
+
 const std::vector<Story>& stories() {
   static const std::vector<Story> all = {
       {"a bank's life", [](const fs::path&) {},
@@ -280,7 +303,7 @@ const std::vector<Story>& stories() {
          fill_bank(bank_of(folder), small_manifest(), {3, 2});
          tamper(bank_of(folder) / "catalogue.sqlite",
                 "DROP TABLE aliases; DROP TABLE retired; DROP INDEX documents_hash;"
-                "PRAGMA user_version = 1");
+                "DELETE FROM meta WHERE key = 'digest'; PRAGMA user_version = 1");
        },
        [](BankLife& bank) -> Result<void> {
          MSA_TRY(bank.open());
@@ -288,6 +311,15 @@ const std::vector<Story>& stories() {
          MSA_TRY(bank.commit());
          return bank.close();
        }},
+      {"the repair of a bank",
+       [](const fs::path& folder) {
+         const fs::path segments = bank_of(folder) / "segments";
+         fill_bank(bank_of(folder), small_manifest(), {4, 2, 3});
+         fs::remove(segments / "00000002.seg");
+         flip_bit(segments / "00000001.seg", 5000);
+         std::ofstream(segments / "00000009.seg") << "an orphan";
+       },
+       [](BankLife& bank) { return bank.repair(); }, repair_bank},
   };
   return all;
 }

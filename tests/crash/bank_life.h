@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <iosfwd>
 #include <map>
 #include <memory>
 #include <string>
@@ -46,6 +47,8 @@ class BankLife {
   Result<void> remove(const std::string& id);
   Result<void> commit();
   Result<void> compact();
+  // For a damaged bank, while no writer is open.
+  Result<void> repair();
 
   const std::filesystem::path& folder() const { return folder_; }
   // The first is that before any step; then one for each commit.
@@ -66,7 +69,10 @@ struct Story {
   const char* name;
   std::function<void(const std::filesystem::path& folder)> prepare;
   std::function<Result<void>(BankLife&)> live;
+  // What is done to a bank after a crash before it is looked at, where it may not be whole.
+  std::function<Result<void>(const std::filesystem::path& bank)> recover = {};
 };
+void PrintTo(const Story& story, std::ostream* out);
 // Every kind of change there is.
 const std::vector<Story>& stories();
 

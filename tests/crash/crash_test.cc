@@ -71,6 +71,15 @@ bool killed(const std::function<bool()>& body) {
   return WIFSIGNALED(status);
 }
 
+// check_bank(), after what the story does first.
+std::string check(const Story& story, const fs::path& bank, const std::vector<BankState>& states,
+                  uint64_t acknowledged) {
+  if (story.recover)
+    if (const Result<void> recovered = story.recover(bank); !recovered)
+      return "recovering: " + recovered.error().message;
+  return check_bank(bank, states, acknowledged);
+}
+
 class Crash : public testing::TestWithParam<Story> {};
 
 // The journal has to explain every byte of every file, or the power cuts below prove little.
@@ -79,7 +88,11 @@ TEST_P(Crash, TheJournalIsComplete) {
   for (const Change& change : telling.journal) telling.before.apply(change);
   auto expected = telling.after.files(), found = telling.before.files();
   ASSERT_EQ(found.size(), expected.size());
-  for (const auto& [name, bytes] : expected) EXPECT_EQ(found[name] == bytes, true) << name;
+  for (const auto& [name, bytes] : expected)
+    // The index of the log changes through mapped memory, and is not trusted after a crash.
+    if (!name.ends_with("-shm")) {
+      EXPECT_TRUE(found[name] == bytes) << name;
+    }
 }
 
 TEST_P(Crash, KilledAtEveryCall) {
@@ -113,7 +126,7 @@ TEST_P(Crash, KilledAtEveryCall) {
           return BankWriter::open_or_create(bank, small_manifest()).ok();
         });
       // That one may have made the bank.
-      const std::string problem = check_bank(bank, telling.states, acknowledged);
+      const std::string problem = check(GetParam(), bank, telling.states, acknowledged);
       ASSERT_EQ(problem, "") << "killed " << (kind == Fault::Kind::kill_within ? "in" : "before")
                              << " call " << call << ": " << describe(change);
     }
@@ -127,7 +140,8 @@ TEST_P(Crash, KilledAtEveryCall) {
 // Cuts the power after every call. What had been synced is there; of the rest any part may be.
 // Returns the first problem; `skipped` says which syncs the disk only pretends to do.
 using SkippedSync = std::function<bool(const Change&)>;
-std::string cut_power(Telling telling, uint64_t& cuts, const SkippedSync& skipped = {}) {
+std::string cut_power(const Story& story, uint64_t& cuts, const SkippedSync& skipped = {}) {
+  Telling telling = tell(story);
   DiskImage& disk = telling.before;
   std::mt19937 random(7);
   const TestFolder folder;
@@ -140,7 +154,7 @@ std::string cut_power(Telling telling, uint64_t& cuts, const SkippedSync& skippe
         const fs::path found = folder / "found";
         disk.write_to(found, unsynced, random);
         ++cuts;
-        const std::string problem = check_bank(bank_of(found), telling.states, acknowledged);
+        const std::string problem = check(story, bank_of(found), telling.states, acknowledged);
         fs::remove_all(found);
         if (!problem.empty())
           return fmt::format(
@@ -161,7 +175,7 @@ std::string cut_power(Telling telling, uint64_t& cuts, const SkippedSync& skippe
 
 TEST_P(Crash, PowerCutAfterEveryCall) {
   uint64_t cuts = 0;
-  EXPECT_EQ(cut_power(tell(GetParam()), cuts), "");
+  EXPECT_EQ(cut_power(GetParam(), cuts), "");
   RecordProperty("cuts", static_cast<int>(cuts));
   std::printf("%s: power cut %ju times\n", GetParam().name, static_cast<uintmax_t>(cuts));
   EXPECT_GT(cuts, 100u);
@@ -188,7 +202,7 @@ TEST(PowerCut, NoSyncIsSuperfluous) {
   };
   for (const Lie& lie : lies) {
     uint64_t cuts = 0;
-    EXPECT_NE(cut_power(tell(stories().front()), cuts, lie.skipped), "") << lie.what;
+    EXPECT_NE(cut_power(stories().front(), cuts, lie.skipped), "") << lie.what;
   }
 }
 

@@ -148,6 +148,10 @@ int open_watched(int folder, const char* path, int flags, mode_t mode) {
   const auto call = [&] {
     return static_cast<int>(::syscall(SYS_openat, folder, path, flags, mode));
   };
+  if ((flags & O_TMPFILE) == O_TMPFILE && watching.full && below(folder, path)) {
+    errno = ENOSPC;  // changes no name, but needs room
+    return -1;
+  }
   if ((flags & (O_CREAT | O_TRUNC)) == 0) return call();
   const auto name = below(folder, path);
   if (!name) return call();
