@@ -196,6 +196,26 @@ struct VerifyReport {
   std::vector<std::string> problems;  // empty: everything is as it was written
 };
 
+struct DamagedDocument {
+  int64_t number = 0;
+  std::string id;
+};
+
+// What repair() would mend.
+struct DamageReport {
+  std::vector<std::string> problems;           // as verify() lists them
+  std::vector<std::string> segments;           // files that are missing or damaged
+  std::vector<DamagedDocument> lost;           // were in these; can be encoded again
+  std::vector<DamagedDocument> beyond_repair;  // their titles or texts are damaged
+  std::vector<std::string> orphans;            // segment files that belong to nothing
+  uint64_t stray_ids = 0;                      // further ids of documents that are not there
+  // Everything is as it was written.
+  bool none() const {
+    return problems.empty() && segments.empty() && lost.empty() && beyond_repair.empty() &&
+           orphans.empty() && stray_ids == 0;
+  }
+};
+
 // A folder of encoded documents (docs/memory-bank.md).
 class MSA_API Bank {
  public:
@@ -212,6 +232,8 @@ class MSA_API Bank {
   Result<StoredDocument> document_by_id(std::string_view id) const;  // its own or an alias
   // Reads everything back and compares checksums; `progress(done bytes, all bytes)`.
   Result<VerifyReport> verify(std::function<void(uint64_t, uint64_t)> progress = {}) const;
+  // Reads everything back and says what repair() would do; `progress(done bytes, all bytes)`.
+  Result<DamageReport> damage(std::function<void(uint64_t, uint64_t)> progress = {}) const;
 
   // Removes, in one commit, the documents with these numbers under all their ids, and what was
   // encoded under these ids: the document, or the passages "id#1", "id#2", … of a long text. A
@@ -273,6 +295,35 @@ struct EncodeReport : EncodeProgress {
 MSA_API Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& source,
                                     const EncodeOptions& options = {},
                                     std::function<void(const EncodeProgress&)> progress = {},
+                                    std::stop_token stop = {});
+
+struct RepairOptions {
+  size_t batch_tokens = 2048;           // tokens encoded together
+  uint64_t segment_bytes = 128u << 20;  // commit after so much
+  // Documents that are beyond repair: false, an error that names the first, and nothing is done;
+  // true, they are taken out of the bank.
+  bool drop_lost = false;
+};
+
+struct RepairProgress {
+  enum class Stage { reading, encoding, verifying } stage = Stage::reading;
+  uint64_t done = 0, all = 0;  // bytes; documents while encoding
+};
+
+struct RepairReport {
+  DamageReport damage;                 // that was found
+  uint64_t documents = 0, tokens = 0;  // encoded again
+  uint64_t dropped = 0;                // documents beyond repair
+  bool stopped = false;                // by the stop token; what was done is committed
+  std::vector<std::string> left;       // problems that verify() finds afterwards
+};
+
+// Drops what is damaged in the bank and encodes the documents that were in it again, from their
+// texts. They keep their numbers and ids. `model` has to be the one that made the bank. A bank
+// without damage stays as it is.
+MSA_API Result<RepairReport> repair(const Model& model, Bank& bank,
+                                    const RepairOptions& options = {},
+                                    std::function<void(const RepairProgress&)> progress = {},
                                     std::stop_token stop = {});
 
 // ---------------------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ TEST_F(App, VersionAndHelp) {
                                              {"memory", "list"},
                                              {"memory", "show"},
                                              {"memory", "verify"},
+                                             {"memory", "repair"},
                                              {"memory", "add"},
                                              {"memory", "update"},
                                              {"memory", "remove"},
@@ -102,7 +103,7 @@ TEST_F(App, VersionAndHelp) {
 TEST_F(App, WrongUsageIsOneHelpfulLine) {
   expect_failure(msa({}), 2, "no command given");
   expect_failure(msa({"aks", "x"}), 2, "unknown command 'aks'; did you mean 'ask'?");
-  expect_failure(msa({"memory"}), 2, "info, list, show, verify, add, update, remove, compact");
+  expect_failure(msa({"memory"}), 2, "info, list, show, verify, repair, add, update, remove");
   expect_failure(msa({"memory", "lsit"}), 2, "did you mean 'list'?; see 'msa memory --help'");
   expect_failure(msa({"ask", "x", "--tok-k", "3"}), 2,
                  "unknown option '--tok-k'; did you mean '--top-k'?; see 'msa ask --help'");
@@ -385,6 +386,44 @@ TEST_F(App, VerifyFailsIfAnythingIsWrong) {
   EXPECT_THAT(err_, HasSubstr("msa: x: verify found 1 problem"));
   EXPECT_EQ(msa({"memory", "verify", "-b", "x", "--json"}), 4);
   EXPECT_EQ(Json::parse(out_)["ok"], false);
+}
+
+TEST_F(App, MemoryRepair) {
+  EXPECT_EQ(msa({"memory", "repair", "-b", "x", "--dry-run"}), 0);
+  EXPECT_EQ(out_, "nothing is damaged\n");
+  EXPECT_THAT(fake().calls, testing::Not(testing::Contains("Model::open")));
+  EXPECT_EQ(msa({"memory", "repair", "-b", "x", "-m", "m", "--drop-lost"}), 0);
+  EXPECT_EQ(out_, "nothing is damaged\n");
+  EXPECT_TRUE(fake().repair_options.drop_lost);
+
+  DamageReport damage;
+  damage.problems = {"00000002.seg: is missing"};
+  damage.segments = {"00000002.seg"};
+  for (int i = 0; i < 30; ++i) damage.lost.push_back({i, fmt::format("doc-{}", i)});
+  damage.beyond_repair = {{77, "gone"}};
+  fake().damage = fake().repair.damage = damage;
+  EXPECT_EQ(msa({"memory", "repair", "-b", "x", "--dry-run"}), 0);
+  EXPECT_THAT(out_, HasSubstr("damaged segment: 00000002.seg\n"));
+  EXPECT_THAT(out_, HasSubstr("lost with them: 30 documents\n"));
+  EXPECT_THAT(out_, HasSubstr("19  doc-19\n  and 10 more; -v shows them all\n"));
+  EXPECT_THAT(out_, HasSubstr("77  gone\n"));
+  EXPECT_THAT(out_, HasSubstr("would encode 30 documents again; nothing was changed\n"));
+  EXPECT_EQ(msa({"memory", "repair", "-b", "x", "--dry-run", "-v"}), 0);
+  EXPECT_THAT(out_, HasSubstr("29  doc-29\n"));
+
+  fake().repair.documents = 30, fake().repair.tokens = 900, fake().repair.dropped = 1;
+  EXPECT_EQ(msa({"memory", "repair", "-b", "x", "-m", "m"}), 0);
+  EXPECT_THAT(out_, HasSubstr("encoded 30 documents again (900 tokens)\n"));
+  EXPECT_THAT(out_, HasSubstr("took 1 document out of the bank\n"));
+  EXPECT_EQ(msa({"memory", "repair", "-b", "x", "-m", "m", "--json"}), 0);
+  EXPECT_EQ(Json::parse(out_)["documents"], 30);
+  EXPECT_EQ(Json::parse(out_)["damage"]["beyond_repair"][0]["id"], "gone");
+
+  fake().repair.left = {"notes.txt: no record"};
+  expect_failure(msa({"memory", "repair", "-b", "x", "-m", "m"}), 4, "1 problem is left");
+  expect_failure(msa({"memory", "repair", "-b", "x"}), 2, "--model");
+  fake().change_error = Error{Code::mismatch, "x: was made with another model"};
+  expect_failure(msa({"memory", "repair", "-b", "x", "-m", "m"}), 4, "another model");
 }
 
 TEST_F(App, MemoryRemove) {

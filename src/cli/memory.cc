@@ -9,6 +9,7 @@
 #include "cli/format.h"
 #include "cli/json_output.h"
 #include "cli/memory_change.h"
+#include "cli/memory_repair.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/text_layout.h"
@@ -152,10 +153,11 @@ Result<ExitCode> run_verify(Session& session, const MemoryArguments& arguments) 
   }
   if (report.problems.empty()) return ExitCode::ok;
   session.out.flush();
-  return Error{Code::corrupt,
-               fmt::format("{}: verify found {}, the first: {}; restore the bank from a copy or "
-                           "encode the documents again",
-                           arguments.bank, problems, report.problems.front())};
+  return Error{
+      Code::corrupt,
+      fmt::format("{}: verify found {}, the first: {}; try `msa memory repair`, or restore "
+                  "the bank from a copy",
+                  arguments.bank, problems, report.problems.front())};
 }
 
 using Run = Result<ExitCode> (*)(Session&, const MemoryArguments&);
@@ -183,6 +185,7 @@ void add_memory(CLI::App& app, Command& chosen) {
       "  msa memory list --bank memory --first 100 --limit 20\n"
       "  msa memory show 4 --bank memory\n"
       "  msa memory verify --bank memory\n"
+      "  msa memory repair --bank memory --model models/MSA-4B\n"
       "  msa memory update notes/ --bank memory --model models/MSA-4B\n"
       "  msa memory remove --id notes/old.md --bank memory\n"
       "  msa memory compact --bank memory\n");
@@ -220,6 +223,7 @@ void add_memory(CLI::App& app, Command& chosen) {
       "Exits with 4 if anything is not as it was written.\n\n"
       "Example:\n  msa memory verify --bank memory\n");
 
+  add_memory_repair(memory, chosen);
   add_memory_changes(memory, chosen);
 }
 

@@ -265,7 +265,7 @@ TEST(BankCrash, KilledBeforeAnyWriteOfAMigration) {
     fill_bank(bank, manifest, {3});
     tamper(bank / "catalogue.sqlite",
            "DROP TABLE aliases; DROP TABLE retired; DROP INDEX documents_hash;"
-           "PRAGMA user_version = 1");
+           "DELETE FROM meta WHERE key = 'digest'; PRAGMA user_version = 1");
     const Outcome outcome = kill_before_write(
         kills + 1, [&] { return BankWriter::open_or_create(bank, manifest).ok() ? 0 : 1; });
     if (outcome == Outcome::impossible) GTEST_SKIP() << "no tracing of processes here";

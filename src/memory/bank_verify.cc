@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "memory/bank_files.h"
+#include "memory/wal_check.h"
 
 namespace msa {
 namespace {
@@ -19,8 +20,12 @@ namespace fs = std::filesystem;
 class Verification {
  public:
   Verification(const fs::path& folder, const BankManifest& manifest, const Catalogue& catalogue,
-               const std::function<void(uint64_t, uint64_t)>& progress)
-      : folder_(folder), manifest_(manifest), catalogue_(catalogue), progress_(progress) {}
+               const std::function<void(uint64_t, uint64_t)>& progress, std::set<int64_t>* damaged)
+      : folder_(folder),
+        manifest_(manifest),
+        catalogue_(catalogue),
+        progress_(progress),
+        damaged_(damaged) {}
 
   Result<BankReader::Report> run() {
     const CatalogueLayout layout = check_catalogue();
@@ -70,12 +75,13 @@ class Verification {
           if (document_hash(document.title, document.text) != document.hash)
             problem(
                 fmt::format("{}: document {} ('{}'): title or text are not those that were "
-                            "encoded; restore the bank from a copy, or encode into a new one",
+                            "encoded; update it from its source, or restore the bank from a copy",
                             (folder_ / kCatalogueFile).string(), document.number, document.id));
           return true;
         },
         bad_row));
     check_names(layout);
+    if (auto damage = find_log_damage(folder_ / kCatalogueFile)) problem(std::move(*damage));
     advance(catalogue_bytes);
     return layout;
   }
@@ -103,14 +109,18 @@ class Verification {
   void check_segment(const SegmentRecord& record) {
     ++report_.segments;
     const uint64_t before = report_.bytes;
+    const auto bad = [&](std::string what) {
+      if (damaged_ != nullptr) damaged_->insert(record.id);
+      problem(std::move(what));
+    };
     auto segment = open_segment(folder_, record, manifest_.segment_shape());
     if (!segment && segment.error().code == Code::not_found && !still_recorded(record))
       --report_.segments;  // a compaction has moved its documents elsewhere since
     else if (!segment)
-      problem(segment.error().message);
+      bad(segment.error().message);
     else
       for (std::string& what : segment->problems([&](uint64_t bytes) { advance(bytes); }))
-        problem(std::move(what));
+        bad(std::move(what));
     // What could not be read counts as done, so that progress ends at all of it.
     if (const uint64_t read = report_.bytes - before; read < record.bytes)
       advance(record.bytes - read);
@@ -126,6 +136,7 @@ class Verification {
   const BankManifest& manifest_;
   const Catalogue& catalogue_;
   const std::function<void(uint64_t, uint64_t)>& progress_;
+  std::set<int64_t>* damaged_;
   uint64_t all_bytes_ = 0;
   std::unordered_set<std::string> told_;
   BankReader::Report report_;
@@ -139,8 +150,8 @@ Result<Segment> open_segment(const fs::path& folder, const SegmentRecord& record
   std::error_code failed;
   if (!fs::exists(file, failed) && !failed)
     return Error{Code::not_found,
-                 fmt::format("{}: this segment of the bank is missing ({} chunks); restore it from "
-                             "a copy, or encode into a new bank",
+                 fmt::format("{}: this segment of the bank is missing ({} chunks); mend the bank "
+                             "with `msa memory repair`, or restore it from a copy",
                              file.string(), record.chunks)};
   MSA_ASSIGN(Segment segment, Segment::open(file, static_cast<uint64_t>(record.id), shape));
   if (segment.chunks() != record.chunks || segment.bytes() != record.bytes ||
@@ -148,7 +159,7 @@ Result<Segment> open_segment(const fs::path& folder, const SegmentRecord& record
     return Error{
         Code::mismatch,
         fmt::format("{}: has {} chunks, {} bytes and checksum {}, the catalogue says {}, "
-                    "{} and {}; restore the bank from a copy",
+                    "{} and {}; mend the bank with `msa memory repair`, or restore it from a copy",
                     file.string(), segment.chunks(), segment.bytes(), to_hex(segment.checksum()),
                     record.chunks, record.bytes, to_hex(record.checksum))};
   return segment;
@@ -156,8 +167,9 @@ Result<Segment> open_segment(const fs::path& folder, const SegmentRecord& record
 
 Result<BankReader::Report> verify_bank(const fs::path& folder, const BankManifest& manifest,
                                        const Catalogue& catalogue,
-                                       const std::function<void(uint64_t, uint64_t)>& progress) {
-  return Verification(folder, manifest, catalogue, progress).run();
+                                       const std::function<void(uint64_t, uint64_t)>& progress,
+                                       std::set<int64_t>* damaged) {
+  return Verification(folder, manifest, catalogue, progress, damaged).run();
 }
 
 }  // namespace msa

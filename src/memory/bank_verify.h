@@ -4,15 +4,18 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <set>
 
 #include "memory/bank.h"
 
 namespace msa {
 
-// See BankReader::verify().
+// See BankReader::verify(). The ids of segments that are missing, or not as they were written, go
+// to `damaged` if there is one.
 Result<BankReader::Report> verify_bank(const std::filesystem::path& folder,
                                        const BankManifest& manifest, const Catalogue& catalogue,
-                                       const std::function<void(uint64_t, uint64_t)>& progress);
+                                       const std::function<void(uint64_t, uint64_t)>& progress,
+                                       std::set<int64_t>* damaged = nullptr);
 
 // Opens the segment of a record and compares the two.
 Result<Segment> open_segment(const std::filesystem::path& folder, const SegmentRecord& record,

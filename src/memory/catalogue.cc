@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 #include "memory/bank_files.h"
+#include "memory/catalogue_digest.h"
 #include "memory/catalogue_impl.h"
 
 namespace msa {
@@ -18,7 +19,47 @@ using sqlite::Row;
 using sqlite::Statement;
 using sqlite::Transaction;
 
-// The columns of kHeadColumns, and the text after them if there is one.
+// Hands a bad row to the caller, or ends the call with it.
+Result<void> report(const Catalogue::BadRow& bad_row, const Error& error) {
+  if (!bad_row) return error;
+  bad_row(error);
+  return {};
+}
+
+// Aliases whose rows are bad, or whose ids are documents' own.
+Result<void> check_aliases(const sqlite::Database& database, std::vector<std::string>& problems) {
+  MSA_ASSIGN(Statement every,
+             database.prepare(fmt::format(
+                 "SELECT {}, EXISTS(SELECT 1 FROM documents d WHERE d.id = a.id) FROM aliases a",
+                 kAliasColumns)));
+  for (;;) {
+    MSA_ASSIGN(const bool more, every.step());
+    if (!more) return {};
+    const Result<AliasRecord> alias = read_alias(every);
+    Row row(every, "aliases");
+    if (alias && row.number(6, "whether its id is a document's own", 0, 1) != 0)
+      row.reject("its id is a document's own too");
+    if (!alias || !row.ok())
+      problems.push_back(alias ? row.problem().message : alias.error().message);
+  }
+}
+
+struct Closer final : Catalogue::ReadScope {
+  explicit Closer(Transaction t) : transaction(std::move(t)) {}
+  Transaction transaction;
+};
+
+}  // namespace
+
+uint64_t document_hash(std::string_view title, std::string_view text) {
+  Hasher hasher;
+  hasher.add_number(title.size());
+  hasher.add(title);
+  hasher.add_number(text.size());
+  hasher.add(text);
+  return hasher.digest();
+}
+
 Result<DocumentRecord> read_document(const Statement& statement, bool with_text) {
   Row row(statement, "documents");
   DocumentRecord record;
@@ -45,27 +86,18 @@ Result<DocumentRecord> read_document(const Statement& statement, bool with_text)
   return record;
 }
 
-// Hands a bad row to the caller, or ends the call with it.
-Result<void> report(const Catalogue::BadRow& bad_row, const Error& error) {
-  if (!bad_row) return error;
-  bad_row(error);
-  return {};
-}
-
-struct Closer final : Catalogue::ReadScope {
-  explicit Closer(Transaction t) : transaction(std::move(t)) {}
-  Transaction transaction;
-};
-
-}  // namespace
-
-uint64_t document_hash(std::string_view title, std::string_view text) {
-  Hasher hasher;
-  hasher.add_number(title.size());
-  hasher.add(title);
-  hasher.add_number(text.size());
-  hasher.add(text);
-  return hasher.digest();
+Result<SegmentRecord> read_segment(const Statement& statement) {
+  Row row(statement, "segments");
+  SegmentRecord record;
+  record.id = static_cast<int64_t>(row.number(0, "id", 1, kMaxSize - 1));
+  record.file = row.text(1, "file");
+  if (row.ok() && !is_plain_file_name(record.file))
+    row.reject("the file's name is not a plain file name");
+  record.chunks = row.number(2, "chunks", 0, kMaxChunks);
+  record.bytes = row.number(3, "bytes", 0, kMaxSize);
+  record.checksum = row.bits(4, "checksum");
+  if (!row.ok()) return row.problem();
+  return record;
 }
 
 Result<AliasRecord> read_alias(const Statement& statement) {
@@ -133,11 +165,14 @@ Result<uint64_t> Catalogue::Impl::meta_number(std::string_view key, uint64_t lea
   return value;
 }
 
-Result<void> Catalogue::Impl::set_meta_number(std::string_view key, int64_t value) {
+Result<void> Catalogue::Impl::set_meta_number(std::string_view key, int64_t from, int64_t to) {
   changes.set_meta.reset();
   changes.set_meta.bind(1, key);
-  changes.set_meta.bind(2, value);
-  return changes.set_meta.run();
+  changes.set_meta.bind(2, to);
+  MSA_TRY(changes.set_meta.run());
+  digest_change +=
+      digest_of(key, static_cast<uint64_t>(to)) - digest_of(key, static_cast<uint64_t>(from));
+  return {};
 }
 
 Catalogue::Catalogue(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -185,26 +220,17 @@ Result<int64_t> Catalogue::data_version() const {
 }
 
 Result<std::vector<SegmentRecord>> Catalogue::segments(const BadRow& bad_row) const {
-  MSA_ASSIGN(Statement statement,
-             impl_->database.prepare(
-                 "SELECT id, file, chunks, bytes, checksum FROM segments ORDER BY id"));
+  MSA_ASSIGN(Statement statement, impl_->database.prepare(fmt::format(
+                                      "SELECT {} FROM segments ORDER BY id", kSegmentColumns)));
   std::vector<SegmentRecord> segments;
   for (;;) {
     MSA_ASSIGN(const bool more, statement.step());
     if (!more) return segments;
-    Row row(statement, "segments");
-    SegmentRecord record;
-    record.id = static_cast<int64_t>(row.number(0, "id", 1, kMaxSize - 1));
-    record.file = row.text(1, "file");
-    if (row.ok() && !is_plain_file_name(record.file))
-      row.reject("the file's name is not a plain file name");
-    record.chunks = row.number(2, "chunks", 0, kMaxChunks);
-    record.bytes = row.number(3, "bytes", 0, kMaxSize);
-    record.checksum = row.bits(4, "checksum");
-    if (row.ok())
-      segments.push_back(std::move(record));
+    Result<SegmentRecord> record = read_segment(statement);
+    if (record)
+      segments.push_back(std::move(*record));
     else
-      MSA_TRY(report(bad_row, row.problem()));
+      MSA_TRY(report(bad_row, record.error()));
   }
 }
 
@@ -369,21 +395,20 @@ Result<std::vector<std::string>> Catalogue::check() const {
                                    table == "aliases" ? "document" : "segment"));
   }
   MSA_ASSIGN(const bool aliases, impl_->has_version_2());
-  if (!aliases) return problems;
-  MSA_ASSIGN(Statement every,
-             impl_->database.prepare(fmt::format(
-                 "SELECT {}, EXISTS(SELECT 1 FROM documents d WHERE d.id = a.id) FROM aliases a",
-                 kAliasColumns)));
-  for (;;) {
-    MSA_ASSIGN(const bool more, every.step());
-    if (!more) return problems;
-    const Result<AliasRecord> alias = read_alias(every);
-    Row row(every, "aliases");
-    if (alias && row.number(6, "whether its id is a document's own", 0, 1) != 0)
-      row.reject("its id is a document's own too");
-    if (!alias || !row.ok())
-      problems.push_back(alias ? row.problem().message : alias.error().message);
-  }
+  if (aliases) MSA_TRY(check_aliases(impl_->database, problems));
+  MSA_ASSIGN(const int64_t version, impl_->database.integer("PRAGMA user_version"));
+  // What was changed shows once: only where nothing else does, the digest is all there is to say.
+  if (version < 3 || !problems.empty()) return problems;
+  MSA_ASSIGN(const RowsDigest rows, digest_of_rows(impl_->database));
+  MSA_ASSIGN(const int64_t written, impl_->database.integer(fmt::format(
+                                        "SELECT value FROM meta WHERE key = '{}'", kDigestKey)));
+  if (rows.complete && rows.sum != static_cast<uint64_t>(written))
+    problems.push_back(fmt::format(
+        "{}: the rows have the digest {}, written was {}: something else than msa changed an id, "
+        "a source, a range, a place or a count, or removed a row; restore the bank from a copy, "
+        "or accept what is there with `msa memory repair`",
+        file, to_hex(rows.sum), to_hex(static_cast<uint64_t>(written))));
+  return problems;
 }
 
 Result<std::unique_ptr<Catalogue::ReadScope>> Catalogue::begin_read() const {

@@ -18,7 +18,7 @@ namespace msa {
 
 // "MSAB", SQLite's application id of a catalogue, and the version of its tables.
 inline constexpr int64_t kCatalogueApplicationId = 0x4D534142;
-inline constexpr int64_t kCatalogueVersion = 2;
+inline constexpr int64_t kCatalogueVersion = 3;
 
 struct SegmentRecord {
   int64_t id = 0;    // at least 1, never reused
@@ -129,7 +129,8 @@ class Catalogue {
   Result<std::vector<uint32_t>> find_text(std::string_view title, std::string_view text) const;
   // A document's further names, oldest first.
   Result<std::vector<AliasRecord>> aliases(uint32_t number) const;
-  // SQLite's own integrity check and that of references between tables; a line per problem.
+  // SQLite's own integrity check, that of references between tables, and the digest of all rows; a
+  // line per problem.
   Result<std::vector<std::string>> check() const;
 
   // While it lives, everything read through this connection is as of one moment.

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "memory/bank_files.h"
+#include "memory/catalogue_digest.h"
 #include "memory/catalogue_impl.h"
 
 namespace msa {
@@ -30,7 +31,10 @@ Result<void> Catalogue::Impl::prepare_changes() {
                   "VALUES(?1, ?2, ?3, ?4, ?5)"));
   MSA_TRY(prepare(c.retire_segment,
                   "INSERT INTO retired(id, file) SELECT id, file FROM segments WHERE id = ?1"));
-  MSA_TRY(prepare(c.delete_segment, "DELETE FROM segments WHERE id = ?1"));
+  MSA_TRY(prepare(c.delete_segment,
+                  fmt::format("DELETE FROM segments WHERE id = ?1 RETURNING {}", kSegmentColumns)));
+  MSA_TRY(prepare(c.find_head,
+                  fmt::format("SELECT {} FROM documents WHERE number = ?1", kHeadColumns)));
   MSA_TRY(prepare(c.insert_document,
                   fmt::format("INSERT INTO documents({}, text) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, "
                               "?8, ?9, ?10, ?11, ?12, ?13)",
@@ -52,6 +56,35 @@ Result<void> Catalogue::Impl::prepare_changes() {
                  "ORDER BY number");
 }
 
+Result<void> Catalogue::Impl::save_digest() {
+  if (digest_change == 0) return {};
+  uint64_t sum = 0;
+  {
+    const ResetOnExit reset(get_meta);
+    get_meta.bind(1, kDigestKey);
+    MSA_ASSIGN(const bool found, get_meta.step());
+    if (!found) return missing_meta(kDigestKey);
+    Row row(get_meta, "meta");
+    sum = row.bits(1, kDigestKey);
+    if (!row.ok()) return row.problem();
+  }
+  changes.set_meta.reset();
+  changes.set_meta.bind(1, kDigestKey);
+  changes.set_meta.bind(2, static_cast<int64_t>(sum + digest_change));
+  return changes.set_meta.run();
+}
+
+Result<DocumentRecord> Catalogue::Impl::head(uint32_t number) {
+  const ResetOnExit reset(changes.find_head);
+  changes.find_head.bind(1, number);
+  MSA_ASSIGN(const bool found, changes.find_head.step());
+  if (!found)
+    return Error{Code::not_found, fmt::format("{}: there is no document {}; list the documents to "
+                                              "see the numbers",
+                                              database.file().string(), number)};
+  return read_document(changes.find_head, false);
+}
+
 Result<void> Catalogue::Impl::insert(const SegmentRecord& segment) {
   Statement& s = changes.insert_segment;
   s.reset();
@@ -60,15 +93,20 @@ Result<void> Catalogue::Impl::insert(const SegmentRecord& segment) {
   s.bind(3, static_cast<int64_t>(segment.chunks));
   s.bind(4, static_cast<int64_t>(segment.bytes));
   s.bind(5, static_cast<int64_t>(segment.checksum));
+  digest_change += digest_of(segment);
   return s.run();
 }
 
 Result<void> Catalogue::Impl::retire(int64_t segment) {
-  for (Statement* s : {&changes.retire_segment, &changes.delete_segment}) {
-    s->reset();
-    s->bind(1, segment);
-    MSA_TRY(s->run());
-  }
+  changes.retire_segment.reset();
+  changes.retire_segment.bind(1, segment);
+  MSA_TRY(changes.retire_segment.run());
+  const ResetOnExit reset(changes.delete_segment);
+  changes.delete_segment.bind(1, segment);
+  MSA_ASSIGN(const bool found, changes.delete_segment.step());
+  if (!found) return {};
+  MSA_ASSIGN(const SegmentRecord record, read_segment(changes.delete_segment));
+  digest_change -= digest_of(record);
   return {};
 }
 
@@ -97,6 +135,7 @@ Result<void> Catalogue::Impl::apply(const DocumentRecord& d, int64_t segment) {
   s.bind(11, d.chunks);
   s.bind(12, static_cast<int64_t>(d.text.size()));
   s.bind(13, d.text);
+  digest_change += digest_of(d, segment, d.first_chunk);
   return s.run();
 }
 
@@ -117,24 +156,24 @@ Result<void> Catalogue::Impl::apply(const AliasRecord& alias) {
   s.bind(3, alias.source);
   s.bind(4, static_cast<int64_t>(alias.char_begin));
   s.bind(5, static_cast<int64_t>(alias.char_end));
+  digest_change += digest_of(alias);
   return s.run();
 }
 
 Result<void> Catalogue::Impl::apply(const NameRemoval& removal) {
-  std::optional<uint32_t> owner;  // the document whose own id it is
+  std::optional<DocumentRecord> owner;  // the document whose own id it is
   {
     const ResetOnExit reset(find_id);
     find_id.bind(1, removal.id);
     MSA_ASSIGN(const bool found, find_id.step());
     if (found) {
-      Row row(find_id, "documents");
-      owner = static_cast<uint32_t>(row.number(0, "number", 0, kMaxNumber));
-      if (!row.ok()) return row.problem();
+      MSA_ASSIGN(owner, read_document(find_id, false));
     }
   }
-  const auto drop_alias = [&](std::string_view id) -> Result<void> {
+  const auto drop_alias = [&](const AliasRecord& alias) -> Result<void> {
     changes.delete_alias.reset();
-    changes.delete_alias.bind(1, id);
+    changes.delete_alias.bind(1, alias.id);
+    digest_change -= digest_of(alias);
     return changes.delete_alias.run();
   };
   if (!owner) {
@@ -146,27 +185,35 @@ Result<void> Catalogue::Impl::apply(const NameRemoval& removal) {
                    fmt::format("{}: there is no document with id '{}'; list the documents to see "
                                "the ids",
                                database.file().string(), removal.id)};
+    MSA_ASSIGN(const AliasRecord alias, read_alias(find_alias));
     find_alias.reset();
-    return drop_alias(removal.id);
+    return drop_alias(alias);
   }
   std::optional<AliasRecord> heir;
   {
     const ResetOnExit reset(aliases_of);
-    aliases_of.bind(1, *owner);
+    aliases_of.bind(1, owner->number);
     MSA_ASSIGN(const bool found, aliases_of.step());
     if (found) {
       MSA_ASSIGN(heir, read_alias(aliases_of));
     }
   }
+  digest_change -= digest_of(*owner, owner->segment, owner->first_chunk);
   if (!heir) {
     changes.delete_document.reset();
-    changes.delete_document.bind(1, *owner);
+    changes.delete_document.bind(1, owner->number);
     return changes.delete_document.run();
   }
-  MSA_TRY(drop_alias(heir->id));
+  MSA_TRY(drop_alias(*heir));
+  DocumentRecord renamed = *owner;
+  renamed.id = heir->id;
+  renamed.source = heir->source;
+  renamed.char_begin = heir->char_begin;
+  renamed.char_end = heir->char_end;
+  digest_change += digest_of(renamed, renamed.segment, renamed.first_chunk);
   Statement& s = changes.rename_document;
   s.reset();
-  s.bind(1, *owner);
+  s.bind(1, owner->number);
   s.bind(2, heir->id);
   s.bind(3, heir->source);
   s.bind(4, static_cast<int64_t>(heir->char_begin));
@@ -210,6 +257,7 @@ Result<void> Catalogue::commit(const std::optional<SegmentRecord>& segment,
   MSA_ASSIGN(const int64_t old_segment, next_segment());
   if (next_number < old_next || (segment && segment->id < old_segment))
     return refuse("its numbers have been given out before");
+  impl_->digest_change = 0;
   if (segment) MSA_TRY(impl_->insert(*segment));
   for (const CatalogueStep& step : steps) {
     if (const auto* d = std::get_if<DocumentRecord>(&step)) {
@@ -221,8 +269,10 @@ Result<void> Catalogue::commit(const std::optional<SegmentRecord>& segment,
       MSA_TRY(impl_->apply(std::get<NameRemoval>(step)));
     }
   }
-  if (next_number != old_next) MSA_TRY(impl_->set_meta_number(kNextNumberKey, next_number));
-  if (segment) MSA_TRY(impl_->set_meta_number(kNextSegmentKey, segment->id + 1));
+  if (next_number != old_next)
+    MSA_TRY(impl_->set_meta_number(kNextNumberKey, old_next, next_number));
+  if (segment) MSA_TRY(impl_->set_meta_number(kNextSegmentKey, old_segment, segment->id + 1));
+  MSA_TRY(impl_->save_digest());
   return transaction.commit();
 }
 
@@ -258,13 +308,17 @@ Result<void> Catalogue::replace_segments(const std::vector<int64_t>& old,
   MSA_ASSIGN(Transaction transaction,
              Transaction::begin(impl_->database, Transaction::Kind::write));
   MSA_ASSIGN(const int64_t old_segment, next_segment());
+  impl_->digest_change = 0;
   if (segment) {
     if (segment->id < old_segment) return refuse("the new one's id has been given out before");
     MSA_TRY(impl_->insert(*segment));
-    MSA_TRY(impl_->set_meta_number(kNextSegmentKey, segment->id + 1));
+    MSA_TRY(impl_->set_meta_number(kNextSegmentKey, old_segment, segment->id + 1));
   }
   Statement& move = impl_->changes.move_document;
   for (const DocumentSpan& span : moved) {
+    MSA_ASSIGN(const DocumentRecord old_place, impl_->head(span.number));
+    impl_->digest_change += digest_of(old_place, segment->id, span.first_chunk) -
+                            digest_of(old_place, old_place.segment, old_place.first_chunk);
     const ResetOnExit reset(move);
     move.bind(1, span.number);
     move.bind(2, segment->id);
@@ -275,6 +329,7 @@ Result<void> Catalogue::replace_segments(const std::vector<int64_t>& old,
   }
   // A document that was forgotten refers to a segment that goes: SQLite refuses that.
   for (const int64_t id : old) MSA_TRY(impl_->retire(id));
+  MSA_TRY(impl_->save_digest());
   return transaction.commit();
 }
 

@@ -18,13 +18,14 @@ inline constexpr uint64_t kMaxSize = INT64_MAX;         // what SQLite's integer
 inline constexpr std::string_view kHeadColumns =
     "number, id, title, source, char_begin, char_end, hash, tokens, segment, first_chunk, chunks, "
     "text_bytes";
+inline constexpr std::string_view kSegmentColumns = "id, file, chunks, bytes, checksum";
 inline constexpr std::string_view kAliasColumns = "alias, id, number, source, char_begin, char_end";
 
 struct Catalogue::Impl {
   // Statements that only a writer has.
   struct Changes {
     sqlite::Statement set_meta, insert_segment, retire_segment, delete_segment;
-    sqlite::Statement insert_document, move_document, rename_document, delete_document;
+    sqlite::Statement find_head, insert_document, move_document, rename_document, delete_document;
     sqlite::Statement insert_alias, delete_alias, find_text;
   };
 
@@ -41,9 +42,15 @@ struct Catalogue::Impl {
 
   Error missing_meta(std::string_view key) const;
   Result<uint64_t> meta_number(std::string_view key, uint64_t least, uint64_t most);
-  Result<void> set_meta_number(std::string_view key, int64_t value);
+  // kNextNumberKey or kNextSegmentKey, from a value to another one.
+  Result<void> set_meta_number(std::string_view key, int64_t from, int64_t to);
 
-  // Parts of a write transaction, in catalogue_changes.cc.
+  // Parts of a write transaction, in catalogue_changes.cc. What they add to and take from the sum
+  // of all rows' digests goes to digest_change, from 0; save_digest() is the last of them.
+  uint64_t digest_change = 0;
+  Result<void> save_digest();
+  // A document without its text.
+  Result<DocumentRecord> head(uint32_t number);
   Result<void> insert(const SegmentRecord& segment);
   Result<void> retire(int64_t segment);
   Result<void> apply(const DocumentRecord& document, int64_t segment);
@@ -55,6 +62,10 @@ struct Catalogue::Impl {
   Result<void> prepare_changes();
 };
 
+// Columns kHeadColumns of the current row, and the text after them if there is one.
+Result<DocumentRecord> read_document(const sqlite::Statement& statement, bool with_text);
+// Columns id, file, chunks, bytes, checksum of the current row.
+Result<SegmentRecord> read_segment(const sqlite::Statement& statement);
 // Columns kAliasColumns of the current row.
 Result<AliasRecord> read_alias(const sqlite::Statement& statement);
 

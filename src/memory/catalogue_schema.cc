@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "memory/bank_files.h"
+#include "memory/catalogue_digest.h"
 
 namespace msa {
 namespace {
@@ -142,6 +143,13 @@ Result<int64_t> check_identity(const Database& database) {
     if (object.since <= version && !found.contains(std::string(object.name)))
       return Error{Code::corrupt, fmt::format("{}: lacks the {} '{}'; restore the bank from a copy",
                                               file.string(), object.type, object.name)};
+  MSA_ASSIGN(const int64_t digests, database.integer(fmt::format(
+                                        "SELECT count(*) FROM meta WHERE key = '{}'", kDigestKey)));
+  if ((digests > 0) != (version >= 3))
+    return Error{Code::corrupt,
+                 fmt::format("{}: says that it is of version {}, but table meta {} '{}'; restore "
+                             "the bank from a copy",
+                             file.string(), version, digests > 0 ? "has" : "lacks", kDigestKey)};
   return version;
 }
 
@@ -183,6 +191,7 @@ Result<void> migrate(const Database& database, int64_t version) {
   MSA_ASSIGN(Transaction transaction, Transaction::begin(database, Transaction::Kind::write));
   for (const SchemaObject& object : kSchema)
     if (object.since > version) MSA_TRY(database.execute(std::string(object.sql).c_str()));
+  if (version < 3) MSA_TRY(renew_digest(database));
   MSA_TRY(database.execute(fmt::format("PRAGMA user_version = {}", kCatalogueVersion).c_str()));
   return transaction.commit();
 }
@@ -215,6 +224,7 @@ Result<void> create_catalogue_database(const fs::path& file, std::string_view ma
         insert.bind(2, first);
         MSA_TRY(insert.run());
       }
+      MSA_TRY(renew_digest(database));
       MSA_TRY(database.execute(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}",
                                            kCatalogueApplicationId, kCatalogueVersion)
                                    .c_str()));

@@ -15,6 +15,7 @@ namespace msa {
 inline constexpr std::string_view kManifestKey = "manifest";
 inline constexpr std::string_view kNextNumberKey = "next_number";
 inline constexpr std::string_view kNextSegmentKey = "next_segment";
+inline constexpr std::string_view kDigestKey = "digest";  // from version 3 on
 
 struct CatalogueDatabase {
   sqlite::Database database;

@@ -227,13 +227,19 @@ TEST_F(CatalogueTest, TellsForeignFilesApart) {
 
 TEST_F(CatalogueTest, NamesTheVersionItCannotRead) {
   fill();
-  tamper(file_, "PRAGMA user_version = 3");
+  tamper(file_, fmt::format("PRAGMA user_version = {}", kCatalogueVersion + 1));
   auto catalogue = read();
   ASSERT_FALSE(catalogue.ok());
   EXPECT_EQ(catalogue.error().code, Code::unsupported);
-  EXPECT_THAT(catalogue.error().message, HasSubstr("version 3"));
+  EXPECT_THAT(catalogue.error().message,
+              HasSubstr(fmt::format("version {}", kCatalogueVersion + 1)));
   EXPECT_THAT(catalogue.error().message, HasSubstr("newer msa"));
   tamper(file_, "PRAGMA user_version = 0");
+  catalogue = read();
+  ASSERT_FALSE(catalogue.ok());
+  EXPECT_EQ(catalogue.error().code, Code::corrupt);
+  // An older version's, with what only a newer one has.
+  tamper(file_, "PRAGMA user_version = 2");
   catalogue = read();
   ASSERT_FALSE(catalogue.ok());
   EXPECT_EQ(catalogue.error().code, Code::corrupt);

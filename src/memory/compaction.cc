@@ -214,6 +214,8 @@ Result<void> remove_retired(const fs::path& folder, Catalogue& catalogue) {
     if (!parse_segment_file_name(record.file) || recorded.contains(record.file)) continue;
     MSA_TRY(remove_file(folder / kSegmentFolder / record.file));
   }
+  // Only then: a file that a power cut brings back has to have its record still.
+  MSA_TRY(sync_folder(folder / kSegmentFolder));
   return catalogue.forget_retired();
 }
 

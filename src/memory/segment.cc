@@ -74,9 +74,10 @@ class PieceReader {
 };
 
 Error damaged(const std::filesystem::path& file, std::string_view what) {
-  return Error{Code::corrupt,
-               fmt::format("{}: {}; restore the bank from a copy, or encode into a new one",
-                           file.string(), what)};
+  return Error{
+      Code::corrupt,
+      fmt::format("{}: {}; mend the bank with `msa memory repair`, or restore it from a copy",
+                  file.string(), what)};
 }
 
 }  // namespace

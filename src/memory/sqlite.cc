@@ -1,12 +1,16 @@
 #include "memory/sqlite.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <system_error>
 #include <utility>
+
+#include "memory/bank_files.h"
 
 namespace msa::sqlite {
 namespace {
@@ -55,7 +59,21 @@ Meaning meaning_of(int code, int system_error_number) {
   }
 }
 
-Error make_error(sqlite3* handle, int code, const std::filesystem::path& file) {
+// Why SQLite could not open or make a file, if the folder knows. SQLite tries again without making
+// it, and then only reports that it is not there.
+int cause_of_failed_open(const std::filesystem::path& file, bool making) {
+  const std::filesystem::path folder = folder_of(file);
+  // Makes room for a file without a name, which goes with its descriptor.
+  const int fd = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  const int failed = fd < 0 ? errno : 0;
+  if (fd >= 0) ::close(fd);
+  if (failed != 0 && failed != EOPNOTSUPP && failed != EISDIR && failed != EINVAL) return failed;
+  return making || ::access(file.c_str(), F_OK) == 0 ? 0 : ENOENT;
+}
+
+// `making`: the file was not to be there before.
+Error make_error(sqlite3* handle, int code, const std::filesystem::path& file,
+                 bool making = false) {
   int system_error_number = 0;
   std::string what = sqlite3_errstr(code);
   if (handle != nullptr) {
@@ -66,6 +84,8 @@ Error make_error(sqlite3* handle, int code, const std::filesystem::path& file) {
       system_error_number = sqlite3_system_errno(handle);
     if (const std::string_view detail = sqlite3_errmsg(handle); detail != what && code != SQLITE_OK)
       what = fmt::format("{} ({})", what, detail);
+    if (primary == SQLITE_CANTOPEN && system_error_number == ENOENT)
+      system_error_number = cause_of_failed_open(file, making);
   }
   if (system_error_number != 0)
     what += fmt::format(" ({})", std::generic_category().message(system_error_number));
@@ -216,7 +236,7 @@ Result<Database> Database::open(const std::filesystem::path& file, Mode mode) {
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(name.c_str(), &handle, flags, nullptr);
   database.handle_.reset(handle);
-  if (code != SQLITE_OK) return database.failure(code);
+  if (code != SQLITE_OK) return make_error(handle, code, file, mode == Mode::create);
 
   sqlite3_busy_timeout(handle, kBusyMilliseconds);
   // The file may come from anybody: its schema may call no functions with effects, and its cells

@@ -10,7 +10,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
+#include <numeric>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,13 +68,13 @@ inline float get_value(ConstAnyMat m, size_t row, size_t column) {
                                : m.as<bf16>().row(row)[column].to_float();
 }
 
-// Documents first .. first+count-1, encoded.
-inline EncodedBatch make_batch(const BankManifest& manifest, uint32_t first, uint32_t count) {
+// These documents, encoded.
+inline EncodedBatch make_batch(const BankManifest& manifest, const std::vector<uint32_t>& numbers) {
   EncodedBatch batch;
   batch.dtype = manifest.dtype;
   batch.kv_width = manifest.kv_heads * manifest.head_dim;
-  for (uint32_t d = 0; d < count; ++d) {
-    batch.chunks.push_back(chunks_of(first + d));
+  for (const uint32_t number : numbers) {
+    batch.chunks.push_back(chunks_of(number));
     batch.total_chunks += batch.chunks.back();
   }
   const size_t width = batch.kv_width, element = size_of(batch.dtype);
@@ -80,19 +83,25 @@ inline EncodedBatch make_batch(const BankManifest& manifest, uint32_t first, uin
     layer.keys = AlignedBuffer<std::byte>(batch.total_chunks * width * element);
     layer.content = AlignedBuffer<std::byte>(batch.total_chunks * 2 * width * element);
     size_t row = 0;
-    for (uint32_t d = 0; d < count; ++d)
-      for (uint32_t c = 0; c < batch.chunks[d]; ++c, ++row)
+    for (const uint32_t number : numbers)
+      for (uint32_t c = 0; c < chunks_of(number); ++c, ++row)
         for (size_t i = 0; i < width; ++i) {
-          put_value(batch.dtype, layer.keys.data(), row * width + i,
-                    value_of(first + d, l, 0, c, i));
+          put_value(batch.dtype, layer.keys.data(), row * width + i, value_of(number, l, 0, c, i));
           for (int half = 0; half < 2; ++half)
             put_value(batch.dtype, layer.content.data(),
                       row * 2 * width + static_cast<size_t>(half) * width + i,
-                      value_of(first + d, l, 1 + half, c, i));
+                      value_of(number, l, 1 + half, c, i));
         }
     batch.layers.push_back(std::move(layer));
   }
   return batch;
+}
+
+// Documents first .. first+count-1, encoded.
+inline EncodedBatch make_batch(const BankManifest& manifest, uint32_t first, uint32_t count) {
+  std::vector<uint32_t> numbers(count);
+  std::iota(numbers.begin(), numbers.end(), first);
+  return make_batch(manifest, numbers);
 }
 
 inline NewDocument make_document(uint32_t number) {
@@ -138,12 +147,13 @@ inline void expect_bank(BankReader& reader, uint32_t count) {
   const size_t width = manifest.kv_heads * manifest.head_dim;
   EXPECT_EQ((*snapshot)->router_layers, manifest.router_layers);
   ASSERT_EQ((*snapshot)->documents, count);
-  uint32_t next = 0;
+  std::set<uint32_t> numbers;
   uint64_t chunks = 0, wrong = 0;
   for (const SegmentView& segment : (*snapshot)->segments) {
     ASSERT_EQ(segment.layers.size(), manifest.router_layers.size());
     for (const DocumentSpan& span : segment.documents) {
-      ASSERT_EQ(span.number, next++);
+      ASSERT_LT(span.number, count);
+      ASSERT_TRUE(numbers.insert(span.number).second);
       ASSERT_EQ(span.chunks, chunks_of(span.number));
       chunks += span.chunks;
       for (size_t l = 0; l < segment.layers.size(); ++l) {
@@ -162,7 +172,7 @@ inline void expect_bank(BankReader& reader, uint32_t count) {
     }
   }
   EXPECT_EQ(wrong, 0u);
-  EXPECT_EQ(next, count);
+  EXPECT_EQ(numbers.size(), count);
   EXPECT_EQ((*snapshot)->chunks, chunks);
 
   uint32_t number = 0;
@@ -197,6 +207,15 @@ inline std::vector<std::string> verify_problems(const std::filesystem::path& fol
   auto report = (*reader)->verify({});
   if (!report) return {report.error().message};
   return report->problems;
+}
+
+// Flips one bit of a file.
+inline void flip_bit(const std::filesystem::path& file, uint64_t byte, unsigned bit = 0) {
+  std::string bytes = TestFolder::get(file);
+  ASSERT_LT(byte, bytes.size());
+  bytes[byte] = static_cast<char>(bytes[byte] ^ (1 << bit));
+  std::ofstream out(file, std::ios::binary);
+  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 // Runs SQL on a catalogue as any other program could: no checks of references.

@@ -162,6 +162,23 @@ Result<CompactReport> Bank::compact(const CompactOptions& options,
   return fake().compaction;
 }
 
+Result<DamageReport> Bank::damage(std::function<void(uint64_t, uint64_t)> progress) const {
+  fake().calls.push_back("Bank::damage");
+  if (progress) progress(1, 2);
+  return fake().damage;
+}
+Result<RepairReport> repair(const Model&, Bank&, const RepairOptions& options,
+                            std::function<void(const RepairProgress&)> progress,
+                            std::stop_token stop) {
+  fake().calls.push_back("repair");
+  fake().repair_options = options;
+  if (fake().change_error) return *fake().change_error;
+  if (progress) progress({RepairProgress::Stage::encoding, 1, 2});
+  RepairReport report = fake().repair;
+  report.stopped = stop.stop_requested();
+  return report;
+}
+
 Result<EncodeReport> encode(const Model&, Bank&, DocumentSource&, const EncodeOptions& options,
                             std::function<void(const EncodeProgress&)> progress,
                             std::stop_token stop) {

@@ -27,6 +27,8 @@ struct FakeLibrary {
   VerifyReport verify;
   RemovalReport removal;
   CompactReport compaction;
+  DamageReport damage;
+  RepairReport repair;
   BenchReport bench;
   std::function<void(std::stop_token)> during_ask, during_encode, during_convert;
 
@@ -37,6 +39,7 @@ struct FakeLibrary {
   ModelOptions model_options;
   EncodeOptions encode_options;
   CompactOptions compact_options;
+  RepairOptions repair_options;
   std::vector<std::string> removed_ids;
   std::vector<uint32_t> removed_numbers;
   AskOptions ask_options;
