@@ -2,6 +2,7 @@
 // bf16 (tile_product_bf16.cc) Highway has no name for it yet; elsewhere this file says that there
 // is no such instruction.
 #include <algorithm>
+#include <cassert>
 #include <cstdint>
 #include <cstring>
 
@@ -164,8 +165,12 @@ namespace msa::cpu {
 bool has_integer_products() {
   return false;
 }
-void integer_tile_product(const IntegerKeys&, const IntegerQueries&, float*) {}
-void integer_row_dots(const IntegerKeys&, const IntegerQueries&, float*) {}
+void integer_tile_product(const IntegerKeys&, const IntegerQueries&, float*) {
+  assert(false && "no products of bytes on this processor");
+}
+void integer_row_dots(const IntegerKeys&, const IntegerQueries&, float*) {
+  assert(false && "no products of bytes on this processor");
+}
 
 }  // namespace msa::cpu
 
