@@ -338,6 +338,10 @@ struct RoutedDocument {
 struct LayerRouting {
   int layer = 0;
   std::vector<RoutedDocument> documents;  // best first
+  // With keys as int8 or int4 (KeyTier): how many documents were scored again with the keys in
+  // full, and whether no other can have been among the best.
+  size_t rescored = 0;
+  bool certain = true;
 };
 struct Routing {
   std::vector<LayerRouting> layers;
@@ -413,11 +417,38 @@ struct TokenEvent {
 // Return false to stop.
 using TokenCallback = std::function<bool(const TokenEvent&)>;
 
+// How the routing keys, which every question reads from end to end, are held. With int8 and int4
+// they are copied into memory in a half or a quarter of bf16's room; the documents that may be
+// among the best by them are scored again with the keys in full, so that the same are chosen, with
+// the same scores: always with int8, all but always with int4.
+enum class KeyTier {
+  automatic,  // the first of those below that fits the memory available, or the limit
+  full,       // as the bank has them, mapped from the disk
+  int8,
+  int4,
+};
+
+struct EngineOptions {
+  KeyTier keys = KeyTier::automatic;
+  // What this process may take, with the model that is open already; 0: what the system has.
+  // Routing keys that do not fit are a `no_space` error.
+  uint64_t memory_limit = 0;
+};
+
+struct EngineInfo {
+  std::string keys;        // "F32", "BF16", "int8" or "int4"
+  uint64_t key_bytes = 0;  // of the routing keys so held
+};
+
 // A model with a memory. Each call runs alone; calls from several threads take turns.
 class MSA_API Engine {
  public:
-  // A bank that was made with another model is a `mismatch` error.
-  static Result<Engine> create(const Model& model, const Bank& bank);
+  // A bank that was made with another model is a `mismatch` error. Compressed keys are made here,
+  // which reads all of the bank's; what is added to the bank later, when a question is asked.
+  static Result<Engine> create(const Model& model, const Bank& bank,
+                               const EngineOptions& options = {});
+
+  EngineInfo info() const;
 
   Result<Routing> route(std::string_view question, size_t top_k = 0) const;
   Result<Answer> ask(std::string_view question, const AskOptions& options = {},

@@ -192,6 +192,33 @@ TEST_F(App, AskDefaultsAreTheLibrarys) {
   EXPECT_FALSE(fake().ask_options.seed);
 }
 
+TEST_F(App, HowKeysAreHeldArrives) {
+  for (const char* command : {"ask", "route"}) {
+    EXPECT_EQ(msa_with({command, "x"}), 0) << err_;
+    EXPECT_EQ(fake().engine_options.keys, KeyTier::automatic);
+    EXPECT_EQ(fake().engine_options.memory_limit, 0u);
+    EXPECT_EQ(msa_with({command, "x", "--keys", "int8", "--memory-limit", "1.5G"}), 0) << err_;
+    EXPECT_EQ(fake().engine_options.keys, KeyTier::int8);
+    EXPECT_EQ(fake().engine_options.memory_limit, (uint64_t{3} << 30) / 2);
+    EXPECT_EQ(msa_with({command, "x", "--keys", "int4"}), 0) << err_;
+    EXPECT_EQ(fake().engine_options.keys, KeyTier::int4);
+    EXPECT_EQ(msa_with({command, "x", "--keys", "bf16"}), 0) << err_;
+    EXPECT_EQ(fake().engine_options.keys, KeyTier::full);
+  }
+  expect_failure(msa_with({"ask", "x", "--keys", "int2"}), 2,
+                 "'int2' is not one of auto, bf16, int8, int4");
+  fake().calls.clear();
+  for (const char* size : {"0", "16X", "99999999T", "much"})
+    expect_failure(msa_with({"ask", "x", "--memory-limit", size}), 2, "--memory-limit");
+  EXPECT_TRUE(fake().calls.empty());  // said before anything is opened
+  fake().engine_error = Error{Code::no_space, "bank: the routing keys take 3 GB even as int4"};
+  expect_failure(msa_with({"ask", "x", "--memory-limit", "1G"}), 5, "3 GB even as int4");
+  fake().engine_error.reset();
+  fake().engine_info = {"int8", 3u << 20};
+  EXPECT_EQ(msa_with({"ask", "x", "-v"}), 0) << err_;
+  EXPECT_THAT(err_, HasSubstr("routing keys: 3.0 MiB as int8"));
+}
+
 TEST_F(App, QuestionsMayLookLikeAnything) {
   for (const std::string question : {"[4]", "a,b", "{x}", "%s", "=", "what's up?", "-q", ""}) {
     fake() = FakeLibrary();

@@ -17,6 +17,7 @@ namespace {
 struct AskArguments {
   ModelFlags model;
   std::string bank;
+  EngineFlags engine;
   QuestionFlags question;
   AskFlags ask;
   bool json = false;
@@ -72,10 +73,12 @@ Result<ExitCode> run_ask(Session& session, const AskArguments& arguments) {
   if (!batch) {
     MSA_ASSIGN(question, question_text(arguments.question, "ask"));
   }
+  MSA_ASSIGN(const EngineOptions holding, arguments.engine.resolved());
   MSA_ASSIGN(const Bank bank, Bank::open(folder));
   MSA_ASSIGN(const Model model, open_model(session, arguments.model));
-  MSA_ASSIGN(const Engine engine, Engine::create(model, bank));
+  MSA_ASSIGN(const Engine engine, Engine::create(model, bank, holding));
   note_random_weights(session, model);
+  note_keys(session, engine);
   const AskOptions options = arguments.ask.resolved(session.global);
   return batch ? ask_all(session, engine, arguments.question.file, options)
                : ask_one(session, engine, question, options, arguments.json);
@@ -89,6 +92,7 @@ void add_ask(CLI::App& app, Command& chosen) {
   add_question_flags(command, arguments->question);
   add_bank_flag(command, arguments->bank);
   add_model_flags(command, arguments->model);
+  add_engine_flags(command, arguments->engine);
   add_ask_flags(command, arguments->ask);
   add_json_flag(command, arguments->json);
   command.footer(

@@ -26,6 +26,7 @@ constexpr const char* kCommandHelp =
 struct ChatArguments {
   ModelFlags model;
   std::string bank;
+  EngineFlags engine;
   AskFlags ask;
 };
 
@@ -131,10 +132,12 @@ class Chat {
 Result<ExitCode> run_chat(Session& session, const ChatArguments& arguments) {
   MSA_ASSIGN(const std::filesystem::path folder, bank_folder(arguments.bank));
   MSA_TRY(model_folder(arguments.model.folder));
+  MSA_ASSIGN(const EngineOptions holding, arguments.engine.resolved());
   MSA_ASSIGN(const Bank bank, Bank::open(folder));
   MSA_ASSIGN(const Model model, open_model(session, arguments.model));
-  MSA_ASSIGN(const Engine engine, Engine::create(model, bank));
+  MSA_ASSIGN(const Engine engine, Engine::create(model, bank, holding));
   note_random_weights(session, model);
+  note_keys(session, engine);
 
   LineEditor editor(history_path());
   if (!editor.history_problem().empty())
@@ -171,6 +174,7 @@ void add_chat(CLI::App& app, Command& chosen) {
   CLI::App& command = *app.add_subcommand("chat", "Ask questions one after the other");
   add_bank_flag(command, arguments->bank);
   add_model_flags(command, arguments->model);
+  add_engine_flags(command, arguments->engine);
   add_ask_flags(command, arguments->ask);
   command.footer(
       "In the chat:\n"

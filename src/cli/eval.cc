@@ -24,6 +24,7 @@ constexpr std::string_view kDefaultSizes = "16K,64K,256K,1M";
 
 struct EvalArguments {
   ModelFlags model;
+  EngineFlags engine;
   std::vector<std::string> files, settings;
   std::string task, sizes, split = "test", interleave = "on", original_text = "on", data = "data";
   std::string work, out, plot, baseline = "none";
@@ -79,6 +80,7 @@ Result<Prepared> prepare(const EvalArguments& arguments, uint64_t seed) {
   for (const std::string& setting : arguments.settings)
     settings.emplace_back(setting.substr(0, setting.find('=')),
                           setting.substr(setting.find('=') + 1));
+  if (arguments.engine.keys != "auto") settings.emplace_back("keys", arguments.engine.keys);
   settings.emplace_back("seed", std::to_string(seed));
   return prepared;
 }
@@ -232,6 +234,7 @@ Result<ExitCode> run_eval(Session& session, const EvalArguments& arguments) {
   options.modes = modes_of(arguments);
   options.bm25 = arguments.baseline == "bm25";
   options.work = arguments.work;
+  MSA_ASSIGN(options.engine, arguments.engine.resolved());
   MSA_ASSIGN(const Prepared prepared, prepare(arguments, seed));
   const eval::Exam& exam = prepared.exam;
   if (options.sizes.empty()) {
@@ -345,6 +348,7 @@ void add_eval(CLI::App& app, Command& chosen) {
   add_switch("--original-text", a.original_text,
              "Hand over documents' texts (on) or answer from the memory alone (off)");
   add_top_k_flag(command, a.options.top_k);
+  add_engine_flags(command, a.engine);
   command.add_option("--max-tokens", a.options.max_tokens, "Generated tokens per question")
       ->type_name("N")
       ->check(whole_number(1, 1'000'000))

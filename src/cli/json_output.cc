@@ -37,8 +37,14 @@ Json json_number(float value) {
 
 Json to_json(const Routing& routing) {
   Json layers = Json::array();
-  for (const LayerRouting& layer : routing.layers)
-    layers.push_back({{"layer", layer.layer}, {"documents", to_json(layer.documents)}});
+  for (const LayerRouting& layer : routing.layers) {
+    Json object = {{"layer", layer.layer}, {"documents", to_json(layer.documents)}};
+    if (layer.rescored > 0) {  // with compressed keys only
+      object["rescored"] = layer.rescored;
+      object["certain"] = layer.certain;
+    }
+    layers.push_back(std::move(object));
+  }
   return {{"layers", std::move(layers)}, {"ranking", to_json(routing.ranking)}};
 }
 

@@ -28,6 +28,11 @@ TEST(JsonOutput, RoutingHasItsPublishedShape) {
             R"({"layers":[{"layer":18,"documents":[{"number":4,"id":"a","score":0.71},)"
             R"({"number":2,"id":"b","score":null}]},{"layer":19,"documents":[]}],)"
             R"("ranking":[{"number":4,"id":"a","score":1.5}]})");
+  routing.layers = {{18, {}, 37, false}};
+  routing.ranking.clear();
+  EXPECT_EQ(
+      dump(to_json(routing)),
+      R"({"layers":[{"layer":18,"documents":[],"rescored":37,"certain":false}],"ranking":[]})");
 }
 
 TEST(JsonOutput, InvalidUtf8DoesNotBreakIt) {

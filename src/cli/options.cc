@@ -11,6 +11,9 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "cli/format.h"
+#include "plan/quantity.h"
+
 namespace msa::cli {
 namespace {
 
@@ -119,6 +122,38 @@ Result<std::filesystem::path> bank_folder(const std::string& folder) {
     return Error{Code::invalid_argument,
                  "no memory bank given; pass --bank FOLDER or set MSA_BANK"};
   return std::filesystem::path(folder);
+}
+
+void add_engine_flags(CLI::App& command, EngineFlags& flags) {
+  command
+      .add_option("--keys", flags.keys,
+                  "Hold routing keys as bf16 (as the bank has them), int8 or int4; auto: what fits")
+      ->type_name("NAME")
+      ->check(one_of({"auto", "bf16", "int8", "int4"}))
+      ->capture_default_str();
+  command
+      .add_option("--memory-limit", flags.memory_limit,
+                  "Memory the program may take, for example 16G [what the machine has]")
+      ->type_name("SIZE");
+}
+
+Result<EngineOptions> EngineFlags::resolved() const {
+  EngineOptions options;
+  options.keys = keys == "bf16"   ? KeyTier::full
+                 : keys == "int8" ? KeyTier::int8
+                 : keys == "int4" ? KeyTier::int4
+                                  : KeyTier::automatic;
+  if (!memory_limit.empty()) {
+    MSA_ASSIGN(options.memory_limit, plan::parse_bytes(memory_limit, "--memory-limit"));
+  }
+  return options;
+}
+
+void note_keys(Session& session, const Engine& engine) {
+  if (session.global.verbose == 0) return;
+  const EngineInfo info = engine.info();
+  session.console.line(
+      fmt::format("routing keys: {} as {}", format_bytes(info.key_bytes), info.keys));
 }
 
 void add_top_k_flag(CLI::App& command, size_t& top_k) {

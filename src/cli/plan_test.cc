@@ -85,7 +85,8 @@ TEST_F(Plan, JsonHasExactNumbers) {
   EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 1);
   const Json json = Json::parse(out_);
   EXPECT_EQ(json["memory"]["chunks"], 1'562'500);
-  EXPECT_EQ(json["memory"]["writable"], false);
+  EXPECT_EQ(json["memory"]["writable"], true);
+  EXPECT_EQ(json["bytes"]["disk"], 173'807'701'056);  // that of bf16 keys
   EXPECT_EQ(json["bytes"]["full_keys"], 57'600'000'000);
   EXPECT_EQ(json["bytes"]["pooled_k"], 57'600'000'000);
   EXPECT_EQ(json["ram"]["size"], 64'000'000'000);
@@ -97,6 +98,8 @@ TEST_F(Plan, JsonHasExactNumbers) {
   EXPECT_DOUBLE_EQ(json["encode"]["seconds"], 50'000);
   EXPECT_EQ(json["choices"].size(), 6u);
   EXPECT_EQ(json["fits"][0]["part"], "keys_on_gpu");
+  ASSERT_EQ(msa_4b({"--json", "--content", "int8"}), 0);
+  EXPECT_EQ(Json::parse(out_)["memory"]["writable"], false);
   ASSERT_EQ(msa_4b({"--json"}), 0);
   EXPECT_TRUE(Json::parse(out_)["gpu"].is_null());
   EXPECT_TRUE(Json::parse(out_)["placement"]["full_keys"].is_null());

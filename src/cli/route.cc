@@ -13,6 +13,7 @@ namespace {
 struct RouteArguments {
   ModelFlags model;
   std::string bank;
+  EngineFlags engine;
   QuestionFlags question;
   size_t top_k = 0;
   bool json = false;
@@ -26,10 +27,12 @@ Result<ExitCode> run_route(Session& session, const RouteArguments& arguments) {
   if (!batch) {
     MSA_ASSIGN(question, question_text(arguments.question, "route"));
   }
+  MSA_ASSIGN(const EngineOptions holding, arguments.engine.resolved());
   MSA_ASSIGN(const Bank bank, Bank::open(folder));
   MSA_ASSIGN(const Model model, open_model(session, arguments.model));
-  MSA_ASSIGN(const Engine engine, Engine::create(model, bank));
+  MSA_ASSIGN(const Engine engine, Engine::create(model, bank, holding));
   note_random_weights(session, model);
+  note_keys(session, engine);
   if (batch)
     return answer_questions(
         session, arguments.question.file, [&](const Question& asked) -> Result<Json> {
@@ -53,6 +56,7 @@ void add_route(CLI::App& app, Command& chosen) {
   add_question_flags(command, arguments->question);
   add_bank_flag(command, arguments->bank);
   add_model_flags(command, arguments->model);
+  add_engine_flags(command, arguments->engine);
   add_top_k_flag(command, arguments->top_k);
   add_json_flag(command, arguments->json);
   command.footer(

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <mutex>
 #include <random>
 
@@ -13,6 +14,7 @@
 #include "engine/model_handle.h"
 #include "kernels/cpu/route_unfolded.h"
 #include "kernels/limits.h"
+#include "memory/held_keys.h"
 #include "memory/router.h"
 #include "model/decoder.h"
 #include "model/route_rule.h"
@@ -277,6 +279,128 @@ struct RoutingCase {
   }
 };
 
+// What a matrix product of this many queries with a chunk may reach, in chunks per second.
+struct RouteLimit {
+  double chunks_per_second = 0;
+  bool memory_bound = true;
+};
+RouteLimit route_limit(Backend& backend, double bytes_per_chunk, double operations_per_chunk) {
+  static constexpr MatmulShape kProduct[] = {{2048, 1024, RoutingCase::kWidth}};
+  const double by_bytes = measure_read_bandwidth(backend.threads()) / bytes_per_chunk;
+  const double rate = measure_matmul_rate(backend.threads(), kProduct, DType::bf16);
+  if (rate == 0 || by_bytes < rate / operations_per_chunk) return {by_bytes, true};
+  return {rate / operations_per_chunk, false};
+}
+
+// Several requests that share a pass over the keys; what counts is chunks times requests.
+Result<void> bench_shared_route(Backend& backend, const RoutingCase& all, std::stop_token stop,
+                                Report& report) {
+  const size_t tokens = std::min<size_t>(8, all.tokens),
+               requests = std::max<size_t>(all.tokens / tokens, 1);
+  std::vector<RouteQuery> together;
+  for (size_t r = 0; r < requests; ++r)
+    together.push_back({all.query().slice_rows(r * tokens, tokens), 16});
+  const KeyBlock blocks[] = {all.block()};
+  const double bytes = RoutingCase::kWidth * sizeof(bf16) / static_cast<double>(requests);
+  const double operations = 2.0 * static_cast<double>(tokens * RoutingCase::kWidth);
+  bool memory_bound = true;
+  std::vector<std::vector<RouteHit>> hits;
+  MSA_ASSIGN(const Paired speed,
+             paired(
+                 stop,
+                 [&] {
+                   const RouteLimit limit = route_limit(backend, bytes, operations);
+                   memory_bound = limit.memory_bound;
+                   return limit.chunks_per_second;
+                 },
+                 [&] {
+                   return per_second(static_cast<double>(requests * blocks[0].keys.rows),
+                                     [&]() -> Result<void> {
+                                       backend.route(RoutingCase::rule(), together, blocks, hits);
+                                       return {};
+                                     });
+                 }));
+  report.add({fmt::format("route, {} requests of {} tokens in one pass", requests, tokens),
+              "chunks/s", speed.value,
+              memory_bound ? fmt::format("memory bandwidth, {:.1f} GB/s", speed.limit * bytes / 1e9)
+                           : fmt::format("bf16 matrix products, {:.0f} GFLOP/s",
+                                         speed.limit * operations / 1e9),
+              speed.limit, 0, "chunks are counted once for each request"});
+  return {};
+}
+
+// The same keys held in fewer bits: the scan of them with the scoring of candidates in full, and
+// how often that finds exactly what the scan of the keys in full finds.
+Result<void> bench_compressed_route(Backend& backend, const RoutingCase& all,
+                                    const BenchOptions& options, KeyChoice choice,
+                                    std::stop_token stop, Report& report) {
+  constexpr size_t kHits = 16, kQueries = 50, kQueryTokens = 8;
+  const KeyBlock blocks[] = {all.block()};
+  const size_t chunks = blocks[0].keys.rows;
+  auto memory = std::make_shared<Snapshot>();
+  memory->router_layers = {0};
+  memory->documents = all.documents.size();
+  memory->chunks = chunks;
+  SegmentView& segment = memory->segments.emplace_back();
+  segment.layers.push_back({blocks[0].keys, {nullptr, DType::bf16, chunks, 0}});
+  segment.documents = all.documents;
+  HeldKeys keys(backend, RoutingCase::kKvHeads, RoutingCase::kHeadDim, choice,
+                {std::numeric_limits<uint64_t>::max(), false});
+  MSA_ASSIGN(auto held, keys.hold(std::move(memory)));
+  const std::string_view name = name_of(*keys.format());
+  const double bytes_per_chunk = static_cast<double>(keys.bytes()) / static_cast<double>(chunks);
+  Router router(backend, std::move(held), RoutingCase::rule(), kHits);
+
+  for (const size_t tokens : {size_t{1}, size_t{8}, all.tokens}) {
+    if (tokens > all.tokens) continue;
+    const RouteQuery request[] = {{all.query().slice_rows(0, tokens), kHits}};
+    size_t rescored = 0;
+    MSA_ASSIGN(
+        const Paired speed,
+        paired(
+            stop, [&] { return measure_read_bandwidth(backend.threads()) / bytes_per_chunk; },
+            [&] {
+              return per_second(static_cast<double>(chunks), [&]() -> Result<void> {
+                MSA_ASSIGN(const auto chosen, router.choose(0, request));
+                rescored = chosen.front().rescored;
+                return {};
+              });
+            }));
+    report.add({fmt::format("route, {} tokens, {} keys", tokens, name), "chunks/s", speed.value,
+                fmt::format("memory bandwidth, {:.1f} GB/s", speed.limit * bytes_per_chunk / 1e9),
+                speed.limit, 0,
+                fmt::format("{:.0f} bytes a chunk; {} documents scored again in full, that "
+                            "included",
+                            bytes_per_chunk, rescored)});
+  }
+
+  const RoutingCase questions(RoutingCase::kChunksPerDocument, kQueries * kQueryTokens,
+                              options.seed + 1);
+  size_t same = 0, certain = 0, rescored = 0;
+  for (size_t q = 0; q < kQueries; ++q) {
+    if (stop.stop_requested()) return stopped();
+    const RouteQuery request[] = {
+        {questions.query().slice_rows(q * kQueryTokens, kQueryTokens), kHits}};
+    std::vector<RouteHit> exact;
+    backend.route(RoutingCase::rule(), request[0].router_q, blocks, kHits, exact);
+    MSA_ASSIGN(const auto chosen, router.choose(0, request));
+    const LayerChoice& found = chosen.front();
+    certain += found.certain;
+    rescored += found.rescored;
+    same += std::equal(exact.begin(), exact.end(), found.hits.begin(), found.hits.end(),
+                       [](const RouteHit& a, const RouteHit& b) {
+                         return a.number == b.number && a.score == b.score;
+                       });
+  }
+  report.add({fmt::format("route, {} keys, same as in full", name), "% of questions",
+              100.0 * static_cast<double>(same) / kQueries, "", 0, 0,
+              fmt::format("{} questions of {} tokens, {} documents each, with scores and order; "
+                          "{} documents scored again on average, certain to be enough for {} "
+                          "questions",
+                          kQueries, kQueryTokens, kHits, rescored / kQueries, certain)});
+  return {};
+}
+
 Result<void> bench_route(Backend& backend, const BenchOptions& options, std::stop_token stop,
                          Report& report) {
   const size_t chunks = std::max<size_t>(options.route_chunks, 1), k = 16;
@@ -290,16 +414,14 @@ Result<void> bench_route(Backend& backend, const BenchOptions& options, std::sto
     });
   };
   const double bytes_per_chunk = RoutingCase::kWidth * sizeof(bf16);
-  const MatmulShape product[] = {{2048, 1024, RoutingCase::kWidth}};
   for (const size_t tokens : {size_t{1}, size_t{8}, all.tokens}) {
     if (tokens > all.tokens) continue;
     const double operations = 2.0 * static_cast<double>(tokens * RoutingCase::kWidth);
     bool memory_bound = true;
     const auto limit = [&] {
-      const double by_bytes = measure_read_bandwidth(backend.threads()) / bytes_per_chunk;
-      const double rate = measure_matmul_rate(backend.threads(), product, DType::bf16);
-      memory_bound = rate == 0 || by_bytes < rate / operations;
-      return memory_bound ? by_bytes : rate / operations;
+      const RouteLimit measured = route_limit(backend, bytes_per_chunk, operations);
+      memory_bound = measured.memory_bound;
+      return measured.chunks_per_second;
     };
     MSA_ASSIGN(const Paired speed, paired(stop, limit, [&] { return folded(all, tokens); }));
     report.add(
@@ -309,6 +431,10 @@ Result<void> bench_route(Backend& backend, const BenchOptions& options, std::sto
              : fmt::format("bf16 matrix products, {:.0f} GFLOP/s", speed.limit * operations / 1e9),
          speed.limit, 0, fmt::format("MSA-4B's shape, one layer, {} chunks in bf16", chunks)});
   }
+
+  MSA_TRY(bench_shared_route(backend, all, stop, report));
+  for (const KeyChoice choice : {KeyChoice::int8, KeyChoice::int4})
+    MSA_TRY(bench_compressed_route(backend, all, options, choice, stop, report));
 
   // All heads' scores written out and reduced afterwards, on the same chunks as the folded form.
   const RoutingCase small(std::min<size_t>(chunks, 20'000), all.tokens, options.seed);

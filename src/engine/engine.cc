@@ -2,17 +2,20 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
 
+#include "base/memory_room.h"
 #include "engine/bank_handle.h"
 #include "engine/guard.h"
 #include "engine/interleave.h"
 #include "engine/model_handle.h"
 #include "engine/sampler.h"
+#include "memory/held_keys.h"
 #include "memory/router.h"
 #include "model/decoder.h"
 #include "model/route_rule.h"
@@ -20,15 +23,44 @@
 
 namespace msa {
 
+namespace {
+
+// Beside weights and keys a question needs room: for the context, for scratch memory of products,
+// and for the chunks that it fetches.
+constexpr uint64_t kQuestionBytes = 64u << 20;
+
+KeyChoice key_choice(KeyTier keys) {
+  switch (keys) {
+    case KeyTier::automatic: return KeyChoice::automatic;
+    case KeyTier::full: return KeyChoice::full;
+    case KeyTier::int8: return KeyChoice::int8;
+    case KeyTier::int4: return KeyChoice::int4;
+  }
+  return KeyChoice::automatic;
+}
+
+// What is left for routing keys, as of now: the model is in memory already.
+KeyBudget key_budget(uint64_t memory_limit) {
+  const bool limited = memory_limit > 0;
+  const uint64_t taken = (limited ? resident_memory() : 0) + kQuestionBytes;
+  const uint64_t all = limited ? memory_limit : available_memory();
+  return {all - std::min(all, taken), limited};
+}
+
+}  // namespace
+
 struct Engine::Impl {
   Model model;
   Bank bank;
   Decoder decoder;
+  HeldKeys keys;
 
-  Impl(Model m, Bank b)
+  Impl(Model m, Bank b, const EngineOptions& options)
       : model(std::move(m)),
         bank(std::move(b)),
-        decoder(*model.impl().backend, model.impl().weights, model.impl().prefix) {}
+        decoder(*model.impl().backend, model.impl().weights, model.impl().prefix),
+        keys(*model.impl().backend, reader().manifest().kv_heads, reader().manifest().head_dim,
+             key_choice(options.keys), key_budget(options.memory_limit)) {}
 
   BankReader& reader() const { return *bank.impl().reader; }
   // The similarity the bank's keys were stored for.
@@ -44,12 +76,24 @@ struct Engine::Impl {
       return view->catalogue().find(number);
     }
   };
+  // The model is this caller's.
   Result<Query> query(size_t top_k) {
-    const std::lock_guard lock(bank.impl().busy);
-    MSA_ASSIGN(auto view, reader().view());
-    Router router(*model.impl().backend, view->snapshot(), rule(),
+    MSA_ASSIGN(auto moment, view());
+    MSA_ASSIGN(auto snapshot, hold_keys(*moment));
+    Router router(*model.impl().backend, std::move(snapshot), rule(),
                   top_k == 0 ? model.impl().config().msa.top_k : top_k);
-    return Query{std::move(view), std::move(router)};
+    return Query{std::move(moment), std::move(router)};
+  }
+  Result<std::unique_ptr<BankView>> view() const {
+    const std::lock_guard lock(bank.impl().busy);
+    return reader().view();
+  }
+  Result<std::shared_ptr<const Snapshot>> hold_keys(const BankView& moment) {
+    auto held = keys.hold(moment.snapshot());
+    if (!held)
+      return Error{held.error().code,
+                   fmt::format("{}: {}", reader().folder().string(), held.error().message)};
+    return held;
   }
 
   // Adds the users' ids to what a query's router chose.
@@ -68,6 +112,8 @@ struct Engine::Impl {
     for (const LayerChoice& choice : router.choices()) {
       LayerRouting& layer = routing.layers.emplace_back();
       layer.layer = choice.layer;
+      layer.rescored = choice.rescored;
+      layer.certain = choice.certain;
       for (const RouteHit& hit : choice.hits) {
         MSA_ASSIGN(auto routed, named(hit.number, hit.score));
         layer.documents.push_back(std::move(routed));
@@ -194,12 +240,25 @@ Result<Answer> answer(Engine::Impl& engine, std::string_view question, const Ask
 
 }  // namespace
 
-Result<Engine> Engine::create(const Model& model, const Bank& bank) {
+Result<Engine> Engine::create(const Model& model, const Bank& bank, const EngineOptions& options) {
   return guarded("starting the engine", [&]() -> Result<Engine> {
     const BankReader& reader = *bank.impl().reader;
     MSA_TRY(model.impl().check_bank(reader.manifest(), reader.folder()));
-    return Engine(std::make_shared<Impl>(model, bank));
+    auto impl = std::make_shared<Impl>(model, bank, options);
+    const std::lock_guard lock(model.impl().busy);
+    MSA_ASSIGN(const auto moment, impl->view());
+    MSA_ASSIGN([[maybe_unused]] const auto held, impl->hold_keys(*moment));
+    return Engine(std::move(impl));
   });
+}
+
+EngineInfo Engine::info() const {
+  const std::lock_guard lock(impl_->model.impl().busy);
+  EngineInfo info;
+  const std::optional<KeyFormat> format = impl_->keys.format();
+  info.keys = format ? name_of(*format) : name_of(impl_->reader().manifest().dtype);
+  info.key_bytes = impl_->keys.bytes();
+  return info;
 }
 
 Result<Routing> Engine::route(std::string_view question, size_t top_k) const {

@@ -148,7 +148,7 @@ class Evaluation {
       at.tokens = std::max(at.tokens, info.tokens);
       ++at.memories;
       at.questions += plan.questions.size();
-      MSA_ASSIGN(const Engine engine, Engine::create(model_, bank));
+      MSA_ASSIGN(const Engine engine, Engine::create(model_, bank, options_.engine));
       return ask_all(engine, plan, now);
     }();
     std::error_code ignored;

@@ -34,6 +34,7 @@ struct EvalOptions {
   size_t max_tokens = 512;      // generated per question
   size_t passage_tokens = 512;  // longer documents are split
   uint64_t seed = 1;            // of the documents' order
+  EngineOptions engine;         // how routing keys are held
   bool bm25 = false;            // keyword search over the same documents, for comparison
   // Where memories are kept, one folder each, to be found again; empty: in a temporary folder, and
   // removed when their questions are answered.

@@ -20,6 +20,7 @@
 
 #include "base/mat_view.h"
 #include "base/runtime.h"
+#include "kernels/compressed_keys.h"
 #include "kernels/route.h"
 #include "msa/result.h"
 
@@ -105,10 +106,22 @@ class Backend {
   virtual void copy_rows(ConstAnyMat from, AnyMat to) = 0;
 
   // --- routing ---
-  // The k best documents, best first, fewer if there are fewer. router_q f32 [M, H*D], M >= 1, as
-  // the projection gave it (not yet normalised or scaled). Scratch memory does not grow with C.
-  virtual void route(const RouteRule& rule, MatView<const float> router_q,
-                     std::span<const KeyBlock> blocks, size_t k, std::vector<RouteHit>& hits) = 0;
+  // For each request the k best documents, best first, fewer if there are fewer: one pass over the
+  // keys for all of them, with the results that each would get alone. Queries are not yet
+  // normalised or scaled. Scratch memory does not grow with C.
+  virtual void route(const RouteRule& rule, std::span<const RouteQuery> requests,
+                     std::span<const KeyBlock> blocks,
+                     std::vector<std::vector<RouteHit>>& hits) = 0;
+  void route(const RouteRule& rule, MatView<const float> router_q, std::span<const KeyBlock> blocks,
+             size_t k, std::vector<RouteHit>& hits);
+  // Rounds keys [C, G*D] of to.full to integers, each head of a row with a scale of its own. `to`
+  // has room for all and is of allocate()'s memory.
+  virtual void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to) = 0;
+  // For each request the documents that may be among its k best by the keys that were compressed:
+  // one pass, scratch memory that does not grow with C. Queries must be finite.
+  virtual void route_candidates(const RouteRule& rule, std::span<const RouteQuery> requests,
+                                std::span<const CompressedBlock> blocks,
+                                std::vector<RouteCandidates>& found) = 0;
 };
 
 // Plain loops, one thread, every dtype: the oracle. Not meant to be fast.

@@ -47,6 +47,12 @@ struct RouteHit {
   uint32_t span = 0;   // index into that block's documents
 };
 
+// One of several requests that share a pass over the keys.
+struct RouteQuery {
+  MatView<const float> router_q;  // [M, H*D], M >= 1, as the projection gave it
+  size_t k = 0;                   // documents wanted
+};
+
 // Whether `a` ranks before `b`: higher score first, equal scores by lower number. NaN ranks last.
 bool ranks_before(const RouteHit& a, const RouteHit& b);
 

@@ -152,7 +152,8 @@ class FolderReader final : public BankReader {
         MSA_ASSIGN(Segment opened, open_segment(folder_, record, manifest_.segment_shape()));
         segment = std::make_shared<const Segment>(std::move(opened));
       }
-      snapshot->segments.push_back({segment->layers(), std::move(layout.documents[s])});
+      snapshot->segments.push_back(
+          {segment->layers(), std::move(layout.documents[s]), record.id, &segment->file()});
     }
     snapshot->documents = layout.document_count;
     snapshot->chunks = layout.chunk_count;

@@ -10,19 +10,41 @@
 #include <map>
 #include <utility>
 
+#include "base/page_advice.h"
+
 namespace msa {
+namespace {
+
+bool all_finite(MatView<const float> m) {
+  for (size_t r = 0; r < m.rows; ++r)
+    for (const float value : m.row(r))
+      if (!std::isfinite(value)) return false;
+  return true;
+}
+
+void fetch_rows(const ConstAnyMat& rows) {
+  fetch_ahead({rows.data, rows.rows * rows.stride * size_of(rows.dtype)});
+}
+
+}  // namespace
 
 Router::Router(Backend& backend, std::shared_ptr<const Snapshot> snapshot, RouteRule rule,
                size_t top_k)
     : backend_(backend), snapshot_(std::move(snapshot)), rule_(rule), top_k_(top_k) {
   blocks_.resize(snapshot_->router_layers.size());
-  for (size_t l = 0; l < blocks_.size(); ++l)
-    for (const SegmentView& segment : snapshot_->segments)
+  compressed_.resize(blocks_.size());
+  for (size_t l = 0; l < blocks_.size(); ++l) {
+    for (const SegmentView& segment : snapshot_->segments) {
       // Segments without documents stay in, so that a hit's block is the segment's index.
-      blocks_[l].push_back({segment.layers[l].keys, segment.documents});
+      const SegmentLayer& layer = segment.layers[l];
+      blocks_[l].push_back({layer.keys, segment.documents});
+      if (layer.compressed) compressed_[l].push_back({*layer.compressed, segment.documents});
+    }
+    if (compressed_[l].size() < blocks_[l].size()) compressed_[l].clear();
+  }
 }
 
-Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float> router_q) {
+Result<size_t> Router::index_of(int layer) const {
   const std::vector<int>& layers = snapshot_->router_layers;
   const auto found = std::find(layers.begin(), layers.end(), layer);
   if (found == layers.end())
@@ -30,7 +52,7 @@ Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float>
                  fmt::format("layer {}: the memory holds nothing for it, only for layers {}; use "
                              "the model that the bank was made with",
                              layer, fmt::join(layers, ","))};
-  const size_t l = static_cast<size_t>(found - layers.begin());
+  const auto l = static_cast<size_t>(found - layers.begin());
   const size_t width = rule_.kv_heads * rule_.head_dim;
   for (const KeyBlock& block : blocks_[l])
     if (block.keys.cols != width)
@@ -39,14 +61,96 @@ Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float>
           fmt::format("layer {}: the memory's routing keys have {} values, the model's {}; "
                       "use the model that the bank was made with",
                       layer, block.keys.cols, width)};
-  assert(router_q.cols == rule_.query_heads * rule_.head_dim);
+  return l;
+}
 
-  LayerChoice choice;
-  choice.layer = layer;
-  if (router_q.rows > 0 && top_k_ > 0 && snapshot_->documents > 0)
-    backend_.route(rule_, router_q, blocks_[l], top_k_, choice.hits);
+Result<std::vector<LayerChoice>> Router::choose(int layer, std::span<const RouteQuery> requests) {
+  MSA_ASSIGN(const size_t l, index_of(layer));
+  std::vector<LayerChoice> choices(requests.size());
+  // Bounds on the error of compressed keys hold for finite queries only.
+  std::vector<RouteQuery> in_full, compressed;
+  std::vector<LayerChoice*> of_full, of_compressed;
+  for (size_t r = 0; r < requests.size(); ++r) {
+    assert(requests[r].router_q.cols == rule_.query_heads * rule_.head_dim);
+    choices[r].layer = layer;
+    if (requests[r].router_q.rows == 0 || requests[r].k == 0 || snapshot_->documents == 0) continue;
+    const bool full = compressed_[l].empty() || !all_finite(requests[r].router_q);
+    (full ? in_full : compressed).push_back(requests[r]);
+    (full ? of_full : of_compressed).push_back(&choices[r]);
+  }
+  if (!in_full.empty()) choose_in_full(l, in_full, of_full);
+  if (!compressed.empty()) choose_compressed(l, compressed, of_compressed);
+  for (const LayerChoice& choice : choices) fetch_content(l, choice.hits);
+  return choices;
+}
 
-  std::vector<RouteHit> winners = choice.hits;
+void Router::choose_in_full(size_t l, std::span<const RouteQuery> requests,
+                            std::span<LayerChoice*> choices) {
+  std::vector<std::vector<RouteHit>> hits;
+  backend_.route(rule_, requests, blocks_[l], hits);
+  for (size_t r = 0; r < requests.size(); ++r) choices[r]->hits = std::move(hits[r]);
+}
+
+void Router::choose_compressed(size_t l, std::span<const RouteQuery> requests,
+                               std::span<LayerChoice*> choices) {
+  std::vector<RouteCandidates> found;
+  backend_.route_candidates(rule_, requests, compressed_[l], found);
+  for (size_t r = 0; r < requests.size(); ++r) {
+    choices[r]->rescored = found[r].documents.size();
+    choices[r]->certain = found[r].certain;
+    score_again(l, requests[r], found[r].documents, choices[r]->hits);
+  }
+}
+
+void Router::score_again(size_t l, const RouteQuery& request, std::vector<RouteHit>& candidates,
+                         std::vector<RouteHit>& hits) {
+  // The likely winners' content is read from the disk while the candidates are scored.
+  const size_t k = std::min(request.k, candidates.size());
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(k),
+                    candidates.end(), ranks_before);
+  fetch_content(l, std::span(candidates).first(k));
+
+  // Each candidate is a block of its own: no row between them is read.
+  std::sort(candidates.begin(), candidates.end(), [](const RouteHit& a, const RouteHit& b) {
+    return a.block != b.block ? a.block < b.block : a.span < b.span;
+  });
+  std::vector<DocumentSpan> spans;
+  std::vector<KeyBlock> blocks;
+  spans.reserve(candidates.size());
+  blocks.reserve(candidates.size());
+  for (const RouteHit& candidate : candidates) {
+    const KeyBlock& block = blocks_[l][candidate.block];
+    const DocumentSpan& span = block.documents[candidate.span];
+    spans.push_back({span.number, 0, span.chunks});
+    blocks.push_back({block.keys.slice_rows(span.first_chunk, span.chunks),
+                      std::span<const DocumentSpan>(&spans.back(), 1)});
+    fetch_rows(blocks.back().keys);
+  }
+  backend_.route(rule_, request.router_q, blocks, request.k, hits);
+  for (RouteHit& hit : hits) {
+    const RouteHit& candidate = candidates[hit.block];
+    hit.block = candidate.block;
+    hit.span = candidate.span;
+  }
+}
+
+void Router::fetch_content(size_t l, std::span<const RouteHit> hits) const {
+  for (const RouteHit& hit : hits) {
+    const ConstAnyMat& content = snapshot_->segments[hit.block].layers[l].content;
+    const DocumentSpan& span = blocks_[l][hit.block].documents[hit.span];
+    fetch_rows(content.slice_rows(span.first_chunk, span.chunks));
+  }
+}
+
+Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float> router_q) {
+  const RouteQuery request[] = {{router_q, top_k_}};
+  MSA_ASSIGN(std::vector<LayerChoice> chosen, choose(layer, request));
+  MSA_ASSIGN(const size_t l, index_of(layer));
+  const size_t width = rule_.kv_heads * rule_.head_dim;
+  // The next layer often chooses the same: its content is read while this layer computes.
+  if (l + 1 < blocks_.size()) fetch_content(l + 1, chosen.front().hits);
+
+  std::vector<RouteHit> winners = chosen.front().hits;
   std::sort(winners.begin(), winners.end(),
             [](const RouteHit& a, const RouteHit& b) { return a.number < b.number; });
   std::vector<ContextBlock> context;
@@ -57,7 +161,7 @@ Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float>
         snapshot_->segments[hit.block].layers[l].content.slice_rows(span.first_chunk, span.chunks);
     context.push_back({rows.slice_cols(0, width), rows.slice_cols(width, width)});
   }
-  choices_.push_back(std::move(choice));
+  choices_.push_back(std::move(chosen.front()));
   return context;
 }
 

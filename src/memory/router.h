@@ -16,6 +16,10 @@ namespace msa {
 struct LayerChoice {
   int layer = 0;
   std::vector<RouteHit> hits;  // best first
+  // With compressed keys: how many documents were scored again with the keys in full, and whether
+  // they certainly were enough (RouteCandidates).
+  size_t rescored = 0;
+  bool certain = true;
 };
 
 // One query at a time. Records what it chose, layer by layer, until reset().
@@ -23,19 +27,34 @@ class Router : public ContextSource {
  public:
   Router(Backend& backend, std::shared_ptr<const Snapshot> snapshot, RouteRule rule, size_t top_k);
 
-  // An error if `layer` is not one of the snapshot's.
+  // An error if `layer` is not one of the snapshot's. What was chosen is on its way from the disk
+  // when this returns.
   Result<std::vector<ContextBlock>> select(int layer, MatView<const float> router_q) override;
+
+  // What select() would choose for each of several requests, in one pass over the keys. Nothing is
+  // recorded. Requests may have any number of tokens, also none.
+  Result<std::vector<LayerChoice>> choose(int layer, std::span<const RouteQuery> requests);
 
   const std::vector<LayerChoice>& choices() const { return choices_; }  // in the order of the calls
   void reset() { choices_.clear(); }
   size_t top_k() const { return top_k_; }
 
  private:
+  Result<size_t> index_of(int layer) const;
+  void choose_in_full(size_t layer, std::span<const RouteQuery> requests,
+                      std::span<LayerChoice*> choices);
+  void choose_compressed(size_t layer, std::span<const RouteQuery> requests,
+                         std::span<LayerChoice*> choices);
+  void score_again(size_t layer, const RouteQuery& request, std::vector<RouteHit>& candidates,
+                   std::vector<RouteHit>& hits);
+  void fetch_content(size_t layer, std::span<const RouteHit> hits) const;
+
   Backend& backend_;
   std::shared_ptr<const Snapshot> snapshot_;
   RouteRule rule_;
   size_t top_k_;
-  std::vector<std::vector<KeyBlock>> blocks_;  // per router layer
+  std::vector<std::vector<KeyBlock>> blocks_;             // per router layer
+  std::vector<std::vector<CompressedBlock>> compressed_;  // per router layer; empty: in full
   std::vector<LayerChoice> choices_;
 };
 

@@ -50,6 +50,7 @@ class Segment {
   uint64_t checksum() const { return checksum_; }  // covers the header and all arrays' checksums
   uint64_t bytes() const { return file_.bytes().size(); }
   const std::vector<SegmentLayer>& layers() const { return layers_; }  // valid while *this lives
+  const MappedFile& file() const { return file_; }
   // Reads everything and compares every checksum; an error names file, layer and array.
   Result<void> verify(const std::function<void(uint64_t bytes)>& progress) const;
   // The same, but goes on after the first: a message for each array, or gap between arrays, whose

@@ -4,22 +4,30 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/mat_view.h"
+#include "kernels/compressed_keys.h"
 #include "kernels/route.h"
 
 namespace msa {
+
+class MappedFile;
 
 // One segment's arrays of one router layer.
 struct SegmentLayer {
   ConstAnyMat keys;     // [C, G*D]: routing keys
   ConstAnyMat content;  // [C, 2*G*D]: pooled key, then pooled value
+  // The same keys in fewer bits, if the scan is to read those (memory/held_keys.h).
+  std::optional<CompressedKeys> compressed = {};
 };
 
 struct SegmentView {
   std::vector<SegmentLayer> layers;     // one per router layer, ascending
   std::vector<DocumentSpan> documents;  // live documents, ascending
+  int64_t id = 0;                       // in the catalogue; never another segment's
+  const MappedFile* file = nullptr;     // that `layers` look at, if they are in one
 };
 
 // Everything a query sees. Immutable; `keep_alive` owns what the views look at.

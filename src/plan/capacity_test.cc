@@ -247,9 +247,11 @@ TEST(Capacity, ChoicesAreAllFormatsAndAgreeWithTheirOwnPlans) {
     EXPECT_DOUBLE_EQ(choice.routing.seconds(), own.routing.seconds());
     if (is_writable(choice.bytes.key_format, choice.bytes.content_format)) ++writable;
   }
-  EXPECT_EQ(writable, 1u);  // bf16 and bf16
+  EXPECT_EQ(writable, 3u);  // content in bf16 and keys in bf16, int8 and int4
   EXPECT_TRUE(is_writable(Format::f32, Format::f32));
   EXPECT_FALSE(is_writable(Format::f32, Format::bf16));
+  EXPECT_TRUE(is_writable(Format::int4, Format::f32));
+  EXPECT_FALSE(is_writable(Format::int8, Format::int8));
   EXPECT_EQ(plan_of(request_100m(Format::f32, Format::f32)).choices.size(), 12u);
 }
 

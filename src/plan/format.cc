@@ -36,7 +36,7 @@ uint64_t row_bytes(Format format, uint64_t heads, uint64_t head_dim) {
 }
 
 bool is_writable(Format keys, Format content) {
-  return keys == content && !is_compressed(keys);
+  return !is_compressed(content) && (keys == content || is_compressed(keys));
 }
 
 }  // namespace msa::plan

@@ -24,8 +24,9 @@ bool is_compressed(Format format);
 // Bytes of a row of `heads` heads of `head_dim` (even) values.
 uint64_t row_bytes(Format format, uint64_t heads, uint64_t head_dim);
 
-// Whether this build's banks can hold routing keys and pooled keys and values in these formats. A
-// segment's arrays are all float32 or all bfloat16 (docs/memory-bank.md).
+// Whether this build can hold routing keys and pooled keys and values in these formats. A segment's
+// arrays are all float32 or all bfloat16 (docs/memory-bank.md); keys as integers are made of them
+// when the bank is opened.
 bool is_writable(Format keys, Format content);
 
 }  // namespace msa::plan

@@ -113,8 +113,7 @@ Result<MemoryBytes> memory_bytes(const PlanModel& model, const MemoryRequest& re
 
   m.text = static_cast<uint64_t>(std::llround(text));
   m.catalogue = catalogue_bytes(m.documents, m.text) - m.text;
-  const uint64_t arrays = layers * (m.full_keys > 0 ? 3 : 2);
-  m.padding = divide_up(m.vectors(), kSegmentBytes) * (arrays + 1) * kAlignment;
+  m.padding = divide_up(m.stored_vectors(), kSegmentBytes) * (2 * layers + 1) * kAlignment;
   return m;
 }
 

@@ -48,7 +48,9 @@ struct MemoryBytes {
 
   uint64_t content() const { return pooled_k + pooled_v; }
   uint64_t vectors() const { return keys + full_keys + content(); }
-  uint64_t disk() const { return vectors() + text + catalogue + padding; }
+  // Keys as integers are made of those in full when a bank is opened, and lie in memory only.
+  uint64_t stored_vectors() const { return (full_keys > 0 ? full_keys : keys) + content(); }
+  uint64_t disk() const { return stored_vectors() + text + catalogue + padding; }
 };
 
 // An `invalid_argument` error if the numbers contradict each other, or if any of the sizes is above

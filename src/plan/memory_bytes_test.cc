@@ -72,6 +72,7 @@ TEST(MemoryBytes, CompressedKeysComeOnTopOfFullOnes) {
   EXPECT_EQ(int8.keys, 3u * (10 + 2) * 2 * 100);
   EXPECT_EQ(int8.full_keys, full.keys);
   EXPECT_EQ(int8.full_key_format, Format::bf16);
+  EXPECT_EQ(int8.disk(), full.disk());  // they lie in memory only
   const MemoryBytes int4 = bytes_of(small(), {.tokens = 800, .keys = Format::int4});
   EXPECT_EQ(int4.keys, 3u * (5 + 2) * 2 * 100);
   const MemoryBytes content = bytes_of(small(), {.tokens = 800, .content = Format::int8});

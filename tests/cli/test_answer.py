@@ -66,6 +66,26 @@ class Answers(WithModel):
         two = self.check_ok(self.with_bank("route", "-q", "Which bridge?", "--json", "--top-k", 2))
         self.check_routing(json.loads(two.stdout), top_k=2)
 
+    def test_compressed_keys_choose_the_same(self):
+        question = ("Which bridge?", "--top-k", 3, "--json")
+        full = self.check_ok(self.with_bank("route", *question, "--keys", "bf16"))
+        self.assertEqual(self.check_ok(self.with_bank("route", *question)).stdout, full.stdout)
+        for keys in ("int8", "int4"):
+            done = self.check_ok(self.with_bank("route", *question, "--keys", keys, "-v"))
+            self.assertIn("as " + keys, done.stderr)
+            routing = json.loads(done.stdout)
+            for layer in routing["layers"]:
+                self.assertGreaterEqual(layer.pop("rescored"), 3)
+                self.assertIs(layer.pop("certain"), True)
+            self.assertEqual(routing, json.loads(full.stdout))
+
+    def test_a_memory_limit_is_kept_or_refused(self):
+        self.check_ok(self.with_bank("route", "Which?", "--memory-limit", "64G"))
+        self.check_error(self.with_bank("route", "Which?", "--memory-limit", "1M"), 5,
+                         "the routing keys take", "of the memory limit are left for them")
+        self.check_error(self.with_bank("ask", "Which?", "--memory-limit", "lots"), 2,
+                         "--memory-limit")
+
     def test_route_in_words(self):
         done = self.check_ok(self.with_bank("route", "Which", "bridge?"))
         self.assertRegex(done.stdout, r"(?m)^layer \d+\n +-?\d+\.\d{4}  \[\d\] +Title \d\n")

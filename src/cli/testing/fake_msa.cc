@@ -192,8 +192,13 @@ Result<EncodeReport> encode(const Model&, Bank&, DocumentSource&, const EncodeOp
   return report;
 }
 
-Result<Engine> Engine::create(const Model&, const Bank&) {
+Result<Engine> Engine::create(const Model&, const Bank&, const EngineOptions& options) {
+  fake().engine_options = options;
+  if (fake().engine_error) return *fake().engine_error;
   return Engine(std::make_shared<Impl>());
+}
+EngineInfo Engine::info() const {
+  return fake().engine_info;
 }
 Result<Routing> Engine::route(std::string_view question, size_t top_k) const {
   fake().questions.emplace_back(question);

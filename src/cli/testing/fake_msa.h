@@ -14,9 +14,10 @@ namespace msa::testing {
 struct FakeLibrary {
   // What calls return.
   std::optional<Error> model_error, bank_error, encode_error, ask_error, convert_error,
-      change_error;
+      change_error, engine_error;
   ModelInfo model_info;
   BankInfo bank_info;
+  EngineInfo engine_info;
   std::vector<StoredDocument> documents;  // of the bank, by number
   EncodeReport report;
   std::vector<EncodeProgress> progress;   // reported before `report` is returned
@@ -42,6 +43,7 @@ struct FakeLibrary {
   RepairOptions repair_options;
   std::vector<std::string> removed_ids;
   std::vector<uint32_t> removed_numbers;
+  EngineOptions engine_options;
   AskOptions ask_options;
   BenchOptions bench_options;
   std::vector<std::string> questions;

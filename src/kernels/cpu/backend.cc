@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
@@ -10,7 +11,10 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/candidate_scan.h"
+#include "kernels/cpu/compress.h"
 #include "kernels/cpu/huge_buffer.h"
+#include "kernels/cpu/integer_dots.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/products.h"
 #include "kernels/cpu/route_scan.h"
@@ -38,6 +42,11 @@ class HostBuffer final : public DeviceBuffer {
   HugeBuffer memory_;
 };
 
+// Tests keep Highway from what a lesser processor has not; the same holds for our own intrinsics.
+bool native_integer_products() {
+  return has_integer_products() && (hwy::SupportedTargets() & (HWY_AVX3 | HWY_AVX3_DL)) != 0;
+}
+
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(int threads)
@@ -45,7 +54,8 @@ class CpuBackend final : public Backend {
         products_(threads),
         native_bf16_(has_bf16_tile_product() && products_.gemm().native_bf16()),
         attention_(threads, native_bf16_),
-        scan_(threads, native_bf16_) {}
+        scan_(threads, native_bf16_),
+        candidate_scan_(threads, native_integer_products()) {}
 
   std::string describe() const override {
     const Gemm& gemm = products_.gemm();
@@ -140,9 +150,30 @@ class CpuBackend final : public Backend {
                     [&](Range range) { convert_rows(from, to, range); });
   }
 
-  void route(const RouteRule& rule, MatView<const float> router_q, std::span<const KeyBlock> blocks,
-             size_t k, std::vector<RouteHit>& hits) override {
-    scan_.run(rule, router_q, blocks, k, hits);
+  void route(const RouteRule& rule, std::span<const RouteQuery> requests,
+             std::span<const KeyBlock> blocks, std::vector<std::vector<RouteHit>>& hits) override {
+    scan_.run(rule, requests, blocks, hits);
+  }
+  void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to) override {
+    assert(keys.rows == to.rows && keys.cols == to.width() && keys.dtype == to.full);
+    const size_t G = to.kv_heads;
+    std::fill_n(to.error_norms, G, 0.0f);
+    std::fill_n(to.integer_norms, G, 0.0f);
+    std::vector<float> norms(static_cast<size_t>(threads_) * 2 * G, 0);
+    parallel_ranges(threads_, keys.rows, rows_per_thread(keys.cols), [&](Range range) {
+      float* own = norms.data() + static_cast<size_t>(omp_get_thread_num()) * 2 * G;
+      compress_rows(keys, to, range, {own, G}, {own + G, G});
+    });
+    for (size_t i = 0; i < norms.size(); i += 2 * G)
+      for (size_t g = 0; g < G; ++g) {
+        to.error_norms[g] = std::max(to.error_norms[g], norms[i + g]);
+        to.integer_norms[g] = std::max(to.integer_norms[g], norms[i + G + g]);
+      }
+  }
+  void route_candidates(const RouteRule& rule, std::span<const RouteQuery> requests,
+                        std::span<const CompressedBlock> blocks,
+                        std::vector<RouteCandidates>& found) override {
+    candidate_scan_.run(rule, requests, blocks, found);
   }
 
  private:
@@ -151,6 +182,7 @@ class CpuBackend final : public Backend {
   bool native_bf16_;
   Attention attention_;
   RouteScan scan_;
+  CandidateScan candidate_scan_;
   std::vector<size_t> first_chunk_;
   HugeBuffer sums_;
 };

@@ -18,12 +18,14 @@ constexpr size_t kHugePage = size_t{2} << 20;
 HugeBuffer::HugeBuffer(size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
   const bool huge = bytes >= kHugePage;
-  const size_t alignment = huge ? kHugePage : kCacheLine;
-  if (bytes > SIZE_MAX - alignment) throw std::bad_alloc();
-  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  data_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, rounded)));
-  if (!data_) throw std::bad_alloc();
-  if (huge) ::madvise(data_.get(), rounded, MADV_HUGEPAGE);  // a wish: refusal is no error
+  if (bytes > SIZE_MAX - kCacheLine) throw std::bad_alloc();
+  // To whole cache lines, not to whole huge pages: all of the last one would be resident.
+  const size_t rounded = (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+  void* memory = nullptr;
+  if (::posix_memalign(&memory, huge ? kHugePage : kCacheLine, rounded) != 0)
+    throw std::bad_alloc();
+  data_.reset(static_cast<std::byte*>(memory));
+  if (huge) ::madvise(memory, rounded, MADV_HUGEPAGE);  // a wish: refusal is no error
 }
 
 void HugeBuffer::Free::operator()(std::byte* p) const {

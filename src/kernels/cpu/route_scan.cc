@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cmath>
 
-#include "kernels/cpu/fold.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/score.h"
 #include "kernels/cpu/tile_product.h"
@@ -15,18 +13,11 @@ namespace {
 // Keys per tile: with G*D = 1024 in bf16 they take 96 KiB and their scores 12 KiB, which leaves the
 // rest of a core's cache to the queries. A multiple of the rows that tile products take at once.
 constexpr size_t kTileRows = 48;
-// Pieces of work per thread: enough to even out what threads lose to other programs.
-constexpr size_t kPiecesPerThread = 16;
-constexpr size_t kFewestRowsPerPiece = 512;
 // Up to here float32 queries keep up with memory; more are rounded to bf16 where that is faster.
 constexpr size_t kDotQueriesBesideBf16 = 2;
 
-// Which query head's key/value head, as columns of the keys.
-size_t column_of(const RouteRule& rule, size_t head) {
-  return head / (rule.query_heads / rule.kv_heads) * rule.head_dim;
-}
-
 void keep_best(const RouteHit& hit, size_t k, std::vector<RouteHit>& best) {
+  if (k == 0) return;
   if (best.size() < k) {
     best.push_back(hit);
     std::push_heap(best.begin(), best.end(), ranks_before);
@@ -37,191 +28,130 @@ void keep_best(const RouteHit& hit, size_t k, std::vector<RouteHit>& best) {
   }
 }
 
-// A document's score from those of its chunks, which arrive in pieces.
-class DocumentScore {
- public:
-  explicit DocumentScore(RouteRule::Chunks rule) : rule_(rule) {}
-  void add(std::span<const float> chunk_scores) {
-    for (const float score : chunk_scores) {
-      sum_ += score;
-      if (count_++ == 0 || !(score <= highest_ || std::isnan(highest_))) highest_ = score;
-    }
-  }
-  uint32_t count() const { return count_; }
-  float value() const {
-    return rule_ == RouteRule::Chunks::max ? highest_ : static_cast<float>(sum_ / count_);
-  }
-
- private:
-  RouteRule::Chunks rule_;
-  uint32_t count_ = 0;
-  float highest_ = 0;
-  double sum_ = 0;
-};
-
 }  // namespace
 
-void RouteScan::run(const RouteRule& rule, MatView<const float> router_q,
-                    std::span<const KeyBlock> blocks, size_t k, std::vector<RouteHit>& hits) {
-  assert(rule.kv_heads > 0 && rule.query_heads % rule.kv_heads == 0);
-  assert(router_q.rows >= 1 && router_q.cols == rule.query_heads * rule.head_dim);
-  hits.clear();
-  first_row_.assign(1, 0);
-  size_t documents = 0, cols = rule.kv_heads * rule.head_dim;
-  for (const KeyBlock& block : blocks) {
-    assert(block.keys.cols == cols);
-    first_row_.push_back(first_row_.back() + block.keys.rows);
-    documents += block.documents.size();
-  }
-  k = std::min(k, documents);
-  if (k == 0) return;
+void RouteScan::run(const RouteRule& rule, std::span<const RouteQuery> requests,
+                    std::span<const KeyBlock> blocks, std::vector<std::vector<RouteHit>>& hits) {
+  hits.resize(requests.size());
+  for (auto& best : hits) best.clear();
+  rows_.assign(blocks);
+  if (requests.empty() || rows_.documents() == 0) return;
 
   rule_ = rule;
-  fold(router_q);
-  for_f32_.ready = for_bf16_.ready = false;
-  for (const KeyBlock& block : blocks)
-    lay_out(block.keys.dtype, block.keys.dtype == DType::f32 ? for_f32_ : for_bf16_);
-
-  const size_t rows = first_row_.back(), threads = static_cast<size_t>(threads_);
-  const size_t pieces = std::clamp<size_t>(rows / kFewestRowsPerPiece, 1,
-                                           threads == 1 ? 1 : threads * kPiecesPerThread);
+  const size_t cols = rule.kv_heads * rule.head_dim, threads = static_cast<size_t>(threads_);
+  request_count_ = requests.size();
+  requests_.resize(std::max(requests_.size(), request_count_));
+  for (size_t r = 0; r < request_count_; ++r) {
+    Request& request = requests_[r];
+    request.k = std::min(requests[r].k, rows_.documents());
+    request.folded.fold(rule, requests[r].router_q);
+    request.for_f32.ready = request.for_bf16.ready = false;
+    for (const KeyBlock& block : blocks) {
+      assert(block.keys.cols == cols);
+      lay_out(block.keys.dtype, request.folded,
+              block.keys.dtype == DType::f32 ? request.for_f32 : request.for_bf16);
+    }
+  }
   workers_.resize(std::max(workers_.size(), threads));
   for (Worker& worker : workers_) {
-    worker.best.clear();
-    worker.best.reserve(k);
+    worker.best.resize(request_count_);
+    worker.score.assign(request_count_, DocumentScore());
+    for (size_t r = 0; r < request_count_; ++r) {
+      worker.best[r].clear();
+      worker.best[r].reserve(requests_[r].k);
+    }
     constexpr size_t kScores = kTileRows * kPanelColumns;
     worker.scores = worker.memory.reserve<float>(2 * kScores + kTileRows * (1 + cols));
     worker.more_scores = worker.scores + kScores;
     worker.wide_keys = worker.more_scores + kScores;
     worker.chunk_scores = worker.wide_keys + kTileRows * cols;
   }
+  const size_t pieces = rows_.pieces(threads);
   parallel_units(threads_, pieces, [&](size_t piece, int thread) {
-    scan(blocks, part_of(rows, piece, pieces), k, workers_[static_cast<size_t>(thread)]);
+    rows_.for_each_part(blocks, part_of(rows_.rows(), piece, pieces), [&](size_t b, Range spans) {
+      scan(blocks[b], static_cast<uint32_t>(b), spans, workers_[static_cast<size_t>(thread)]);
+    });
   });
-  for (const Worker& worker : workers_)
-    hits.insert(hits.end(), worker.best.begin(), worker.best.end());
-  std::sort(hits.begin(), hits.end(), ranks_before);
-  hits.resize(std::min(hits.size(), k));
-}
-
-// Everything linear happens here, once, rather than for every chunk: the mean over heads and,
-// unless a max over heads stands between, the mean over tokens.
-void RouteScan::fold(MatView<const float> router_q) {
-  if (rule_.tokens == RouteRule::Tokens::last) router_q = router_q.slice_rows(router_q.rows - 1, 1);
-  const bool mean_heads = rule_.heads == RouteRule::Heads::mean;
-  heads_ = mean_heads ? 1 : rule_.query_heads;
-  head_width_ = mean_heads ? rule_.kv_heads * rule_.head_dim : rule_.head_dim;
-  queries_ = router_q.rows;
-  const size_t width = heads_ * head_width_;
-  const MatView<float> folded(folded_.reserve<float>(queries_ * width), queries_, width);
-  if (!mean_heads) return scale_heads(rule_, router_q, folded);
-  fold_heads(rule_, router_q, folded);
-  if (rule_.tokens == RouteRule::Tokens::mean) {
-    for (size_t t = 1; t < queries_; ++t)
-      for (size_t i = 0; i < width; ++i) folded.data[i] += folded.row(t)[i];
-    for (size_t i = 0; i < width; ++i) folded.data[i] /= static_cast<float>(queries_);
-    queries_ = 1;
+  for (size_t r = 0; r < request_count_; ++r) {
+    for (const Worker& worker : workers_)
+      hits[r].insert(hits[r].end(), worker.best[r].begin(), worker.best[r].end());
+    std::sort(hits[r].begin(), hits[r].end(), ranks_before);
+    hits[r].resize(std::min(hits[r].size(), requests_[r].k));
   }
 }
 
-void RouteScan::lay_out(DType keys, Queries& queries) {
+void RouteScan::lay_out(DType keys, const FoldedQueries& folded, Queries& queries) const {
   if (queries.ready) return;
   queries.ready = true;
-  const bool bf16_tiles = keys == DType::bf16 && native_bf16_ && head_width_ % 2 == 0;
+  const size_t count = folded.count(), width = folded.head_width();
+  const bool bf16_tiles = keys == DType::bf16 && native_bf16_ && width % 2 == 0;
   queries.method = bf16_tiles ? Method::tiles_bf16 : Method::tiles_f32;
-  if (queries_ <= (bf16_tiles ? kDotQueriesBesideBf16 : kDotQueries))
+  if (count <= (bf16_tiles ? kDotQueriesBesideBf16 : kDotQueries))
     queries.method = Method::dots;
-  else if (bf16_tiles && queries_ <= kRowDots && head_width_ % 32 == 0)
+  else if (bf16_tiles && count <= kRowDots && width % 32 == 0)
     queries.method = Method::dots_bf16;
   const bool split = queries.method == Method::dots && keys == DType::bf16;
   const bool tiles = queries.method == Method::tiles_f32 || queries.method == Method::tiles_bf16;
   const bool rounded_queries =
       queries.method == Method::tiles_bf16 || queries.method == Method::dots_bf16;
-  const size_t elements = tiles   ? packed_size(head_width_, queries_)
-                          : split ? queries_ * split_stride(head_width_)
-                                  : queries_ * head_width_;
+  const size_t elements = tiles   ? packed_size(width, count)
+                          : split ? count * split_stride(width)
+                                  : count * width;
   queries.head_bytes = elements * size_of(rounded_queries ? DType::bf16 : DType::f32);
-  auto* memory = queries.memory.reserve<std::byte>(heads_ * queries.head_bytes);
-  const MatView<float> folded(reinterpret_cast<float*>(folded_.data()), queries_,
-                              heads_ * head_width_);
-  std::vector<bf16> rounded(queries.method == Method::tiles_bf16 ? kPanelColumns * head_width_ : 0);
-  for (size_t h = 0; h < heads_; ++h) {
-    const MatView<float> head = folded.slice_cols(h * head_width_, head_width_);
+  auto* memory = queries.memory.reserve<std::byte>(folded.heads() * queries.head_bytes);
+  std::vector<bf16> rounded(queries.method == Method::tiles_bf16 ? kPanelColumns * width : 0);
+  for (size_t h = 0; h < folded.heads(); ++h) {
+    const MatView<const float> head = folded.head(h);
     auto* to = reinterpret_cast<float*>(memory + h * queries.head_bytes);
     if (split) {
       split_pairs(head, to);
     } else if (!tiles) {
-      convert_rows(AnyMat(head),
+      convert_rows(ConstAnyMat(head),
                    AnyMat(memory + h * queries.head_bytes,
-                          rounded_queries ? DType::bf16 : DType::f32, queries_, head_width_),
-                   Range{0, queries_});
+                          rounded_queries ? DType::bf16 : DType::f32, count, width),
+                   Range{0, count});
     } else {
-      for (size_t first = 0; first < queries_; first += kPanelColumns) {
-        const size_t count = std::min(kPanelColumns, queries_ - first);
-        const MatView<float> panel = head.slice_rows(first, count);
+      for (size_t first = 0; first < count; first += kPanelColumns) {
+        const size_t columns = std::min(kPanelColumns, count - first);
+        const MatView<const float> panel = head.slice_rows(first, columns);
         if (queries.method == Method::tiles_f32) {
-          pack_panel_of_rows(panel.data, panel.stride, count, head_width_,
-                             to + first * head_width_);
+          pack_panel_of_rows(panel.data, panel.stride, columns, width, to + first * width);
         } else {
-          const MatView<bf16> narrow(rounded.data(), count, head_width_);
-          convert_rows(AnyMat(panel), AnyMat(narrow), Range{0, count});
-          pack_panel_of_rows(narrow.data, narrow.stride, count, head_width_,
-                             reinterpret_cast<bf16*>(to) + first * head_width_);
+          const MatView<bf16> narrow(rounded.data(), columns, width);
+          convert_rows(ConstAnyMat(panel), AnyMat(narrow), Range{0, columns});
+          pack_panel_of_rows<bf16>(narrow.data, narrow.stride, columns, width,
+                                   reinterpret_cast<bf16*>(to) + first * width);
         }
       }
     }
   }
 }
 
-// The documents that begin in rows [rows.begin, rows.end) of all blocks' rows.
-void RouteScan::scan(std::span<const KeyBlock> blocks, Range rows, size_t k, Worker& worker) const {
-  size_t b = static_cast<size_t>(
-      std::upper_bound(first_row_.begin(), first_row_.end(), rows.begin) - first_row_.begin() - 1);
-  for (; b < blocks.size() && first_row_[b] < rows.end; ++b) {
-    const auto& documents = blocks[b].documents;
-    const auto first_from = [&](uint64_t row) {
-      const uint64_t chunk = row > first_row_[b] ? row - first_row_[b] : 0;
-      return static_cast<size_t>(
-          std::lower_bound(documents.begin(), documents.end(), chunk,
-                           [](const DocumentSpan& d, uint64_t c) { return d.first_chunk < c; }) -
-          documents.begin());
-    };
-    const Range spans{first_from(rows.begin), first_from(rows.end)};
-    if (spans.begin < spans.end)
-      scan_documents(blocks[b], static_cast<uint32_t>(b), spans, k, worker);
-  }
-}
-
-void RouteScan::scan_documents(const KeyBlock& block, uint32_t block_number, Range spans, size_t k,
-                               Worker& worker) const {
-  const std::span<const DocumentSpan> documents = block.documents;
-  const size_t end = documents[spans.end - 1].first_chunk + documents[spans.end - 1].chunks;
-  assert(end <= block.keys.rows);
-  DocumentScore score(rule_.chunks);
-  for (size_t span = spans.begin; span < spans.end;) {
-    // Rows of removed documents are scored in vain where they lie within a tile, passed over where
-    // a tile would begin.
-    const size_t begin = documents[span].first_chunk + score.count();
-    const size_t rows = std::min(kTileRows, end - begin);
-    score_chunks(block.keys.slice_rows(begin, rows), worker);
-    while (span < spans.end) {
-      const DocumentSpan& document = documents[span];
-      const size_t next = document.first_chunk + score.count();
-      if (next >= begin + rows) break;
-      const size_t count = std::min<size_t>(document.chunks - score.count(), begin + rows - next);
-      score.add({worker.chunk_scores + (next - begin), count});
-      if (score.count() < document.chunks) break;
-      keep_best({document.number, score.value(), block_number, static_cast<uint32_t>(span)}, k,
-                worker.best);
-      score = DocumentScore(rule_.chunks);
-      ++span;
-    }
-  }
+void RouteScan::scan(const KeyBlock& block, uint32_t block_number, Range spans,
+                     Worker& worker) const {
+  walk_tiles(block.documents, spans, kTileRows, worker.pieces,
+             [&](size_t first, size_t rows, std::span<const TilePiece> pieces) {
+               for (size_t r = 0; r < request_count_; ++r) {
+                 const Request& request = requests_[r];
+                 score_chunks(request, block.keys.slice_rows(first, rows), worker);
+                 for (const TilePiece& piece : pieces) {
+                   DocumentScore& score = worker.score[r];
+                   score.add({worker.chunk_scores + piece.offset, piece.count});
+                   if (!piece.ends) continue;
+                   keep_best({block.documents[piece.span].number, score.value(rule_.chunks),
+                              block_number, static_cast<uint32_t>(piece.span)},
+                             request.k, worker.best[r]);
+                   score = DocumentScore();
+                 }
+               }
+             });
 }
 
 // Scores of up to kTileRows chunks, reduced over heads and tokens, into worker.chunk_scores.
-void RouteScan::score_chunks(ConstAnyMat keys, Worker& worker) const {
-  const Queries& queries = keys.dtype == DType::f32 ? for_f32_ : for_bf16_;
+void RouteScan::score_chunks(const Request& request, ConstAnyMat keys, Worker& worker) const {
+  const FoldedQueries& folded = request.folded;
+  const Queries& queries = keys.dtype == DType::f32 ? request.for_f32 : request.for_bf16;
+  const size_t width = folded.head_width();
   const bool mean = rule_.tokens == RouteRule::Tokens::mean;
   const size_t rows = keys.rows;
   if (queries.method == Method::tiles_f32 && keys.dtype == DType::bf16) {
@@ -229,11 +159,10 @@ void RouteScan::score_chunks(ConstAnyMat keys, Worker& worker) const {
     convert_rows(keys, AnyMat(wide), Range{0, rows});
     keys = ConstAnyMat(AnyMat(wide));
   }
-  for (size_t first = 0; first < queries_; first += kPanelColumns) {
-    const size_t count = std::min(kPanelColumns, queries_ - first);
-    for (size_t h = 0; h < heads_; ++h) {
-      const size_t column = heads_ == 1 ? 0 : column_of(rule_, h);
-      const ConstAnyMat part = keys.slice_cols(column, head_width_);
+  for (size_t first = 0; first < folded.count(); first += kPanelColumns) {
+    const size_t count = std::min(kPanelColumns, folded.count() - first);
+    for (size_t h = 0; h < folded.heads(); ++h) {
+      const ConstAnyMat part = keys.slice_cols(folded.column(h), width);
       const std::byte* packed = queries.memory.data() + h * queries.head_bytes;
       float* scores = h == 0 ? worker.scores : worker.more_scores;
       switch (queries.method) {
@@ -242,17 +171,17 @@ void RouteScan::score_chunks(ConstAnyMat keys, Worker& worker) const {
           break;
         case Method::dots_bf16:
           row_dots(reinterpret_cast<const bf16*>(part.data), part.stride,
-                   reinterpret_cast<const bf16*>(packed), rows, count, head_width_, scores);
+                   reinterpret_cast<const bf16*>(packed), rows, count, width, scores);
           break;
         case Method::tiles_f32:
           tile_product(reinterpret_cast<const float*>(part.data), part.stride,
-                       reinterpret_cast<const float*>(packed) + first * head_width_, rows, count,
-                       head_width_, scores, kPanelColumns, false);
+                       reinterpret_cast<const float*>(packed) + first * width, rows, count, width,
+                       scores, kPanelColumns, false);
           break;
         case Method::tiles_bf16:
           tile_product(reinterpret_cast<const bf16*>(part.data), part.stride,
-                       reinterpret_cast<const bf16*>(packed) + first * head_width_, rows, count,
-                       head_width_, scores, kPanelColumns, false);
+                       reinterpret_cast<const bf16*>(packed) + first * width, rows, count, width,
+                       scores, kPanelColumns, false);
           break;
       }
       if (h > 0) max_scores(scores, rows, count, worker.scores);
@@ -263,7 +192,7 @@ void RouteScan::score_chunks(ConstAnyMat keys, Worker& worker) const {
       reduce_max(worker.scores, rows, count, first == 0, worker.chunk_scores);
   }
   if (mean)
-    for (size_t c = 0; c < rows; ++c) worker.chunk_scores[c] /= static_cast<float>(queries_);
+    for (size_t c = 0; c < rows; ++c) worker.chunk_scores[c] /= static_cast<float>(folded.count());
 }
 
 }  // namespace msa::cpu

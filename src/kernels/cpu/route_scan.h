@@ -1,10 +1,11 @@
 // The routing scan: one pass over all keys, a tile at a time, from scores to the best documents.
 #pragma once
 
-#include <cstdint>
 #include <span>
 #include <vector>
 
+#include "kernels/cpu/document_walk.h"
+#include "kernels/cpu/folded_queries.h"
 #include "kernels/cpu/huge_buffer.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/route.h"
@@ -18,8 +19,8 @@ class RouteScan {
   RouteScan(int threads, bool native_bf16) : threads_(threads), native_bf16_(native_bf16) {}
 
   // As Backend::route.
-  void run(const RouteRule& rule, MatView<const float> router_q, std::span<const KeyBlock> blocks,
-           size_t k, std::vector<RouteHit>& hits);
+  void run(const RouteRule& rule, std::span<const RouteQuery> requests,
+           std::span<const KeyBlock> blocks, std::vector<std::vector<RouteHit>>& hits);
 
  private:
   // How keys of some dtype are multiplied with the queries.
@@ -36,30 +37,33 @@ class RouteScan {
     HugeBuffer memory;
     bool ready = false;
   };
-  // Scratch of one thread, and the best documents it has met: a heap with the worst on top.
+  struct Request {
+    size_t k = 0;
+    FoldedQueries folded;
+    Queries for_f32, for_bf16;
+  };
+  // Scratch of one thread, and the best documents it has met for each request: heaps with the worst
+  // on top.
   struct Worker {
     HugeBuffer memory;
     float *scores = nullptr, *more_scores = nullptr, *chunk_scores = nullptr, *wide_keys = nullptr;
-    std::vector<RouteHit> best;
+    std::vector<TilePiece> pieces;
+    std::vector<DocumentScore> score;  // of the document that a tile's end cuts, per request
+    std::vector<std::vector<RouteHit>> best;
   };
 
-  void fold(MatView<const float> router_q);
-  void lay_out(DType keys, Queries& queries);
-  void scan(std::span<const KeyBlock> blocks, Range rows, size_t k, Worker& worker) const;
-  void scan_documents(const KeyBlock& block, uint32_t block_number, Range spans, size_t k,
-                      Worker& worker) const;
-  void score_chunks(ConstAnyMat keys, Worker& worker) const;
+  void lay_out(DType keys, const FoldedQueries& folded, Queries& queries) const;
+  void scan(const KeyBlock& block, uint32_t block_number, Range spans, Worker& worker) const;
+  void score_chunks(const Request& request, ConstAnyMat keys, Worker& worker) const;
 
   int threads_;
   bool native_bf16_;
 
-  // Of the call that runs. A head is a product of columns of the keys with all queries: reduced by
-  // mean all heads fold into one of G*D columns, by max each of the H is one of D.
+  // Of the call that runs; what is beyond requests_count_ is memory kept for later ones.
   RouteRule rule_;
-  size_t queries_ = 0, heads_ = 0, head_width_ = 0;
-  HugeBuffer folded_;  // [queries, heads * head_width] f32
-  Queries for_f32_, for_bf16_;
-  std::vector<uint64_t> first_row_;  // of each block among the rows of all, and their number
+  std::vector<Request> requests_;
+  size_t request_count_ = 0;
+  BlockRows rows_;
   std::vector<Worker> workers_;
 };
 

@@ -1,6 +1,6 @@
 // Tile products on AVX512_BF16, whose instruction multiplies pairs of bf16: 16 sums += 2 products
-// each. Highway has no name for it yet, so this is the one file of intrinsics; elsewhere it says
-// that there is no such instruction.
+// each. Highway has no name for it yet, so this is, as integer_dots_vnni.cc, a file of intrinsics;
+// elsewhere it says that there is no such instruction.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>

@@ -57,5 +57,11 @@ void copy_rows(ConstAnyMat from, AnyMat to);
 
 void route(const RouteRule& rule, MatView<const float> router_q, std::span<const KeyBlock> blocks,
            size_t k, std::vector<RouteHit>& hits);
+void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to);
+// The key that the integers of row r and column c stand for.
+double get(const CompressedKeys& keys, size_t r, size_t c);
+// With the queries as they are, and bounds that always hold.
+void route_candidates(const RouteRule& rule, MatView<const float> router_q,
+                      std::span<const CompressedBlock> blocks, size_t k, RouteCandidates& found);
 
 }  // namespace msa::ref

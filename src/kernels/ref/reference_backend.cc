@@ -71,9 +71,21 @@ class ReferenceBackend : public Backend {
   }
   void copy_rows(ConstAnyMat from, AnyMat to) override { ref::copy_rows(from, to); }
 
-  void route(const RouteRule& rule, MatView<const float> router_q, std::span<const KeyBlock> blocks,
-             size_t k, std::vector<RouteHit>& hits) override {
-    ref::route(rule, router_q, blocks, k, hits);
+  void route(const RouteRule& rule, std::span<const RouteQuery> requests,
+             std::span<const KeyBlock> blocks, std::vector<std::vector<RouteHit>>& hits) override {
+    hits.resize(requests.size());
+    for (size_t r = 0; r < requests.size(); ++r)
+      ref::route(rule, requests[r].router_q, blocks, requests[r].k, hits[r]);
+  }
+  void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to) override {
+    ref::compress_keys(keys, to);
+  }
+  void route_candidates(const RouteRule& rule, std::span<const RouteQuery> requests,
+                        std::span<const CompressedBlock> blocks,
+                        std::vector<RouteCandidates>& found) override {
+    found.resize(requests.size());
+    for (size_t r = 0; r < requests.size(); ++r)
+      ref::route_candidates(rule, requests[r].router_q, blocks, requests[r].k, found[r]);
   }
 };
 

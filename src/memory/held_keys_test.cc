@@ -1,0 +1,271 @@
+#include "memory/held_keys.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <random>
+
+#include "memory/router.h"
+#include "memory/test_bank.h"
+
+namespace msa {
+namespace {
+
+using testing::HasSubstr;
+using Format = std::optional<KeyFormat>;
+
+constexpr uint64_t kPlenty = std::numeric_limits<uint64_t>::max();
+
+TEST(KeyBytes, AreRowsOfIntegersAndAScaleOfEachHead) {
+  // MSA-4B at 100M tokens (spec: 57.6e9 bytes in bf16).
+  const auto bytes = key_bytes(1'562'500, 18, 8, 128, DType::bf16);
+  ASSERT_TRUE(bytes);
+  EXPECT_EQ(bytes->full, 57'600'000'000u);
+  EXPECT_EQ(bytes->int8, 1'562'500ull * 18 * 8 * (128 + 2));
+  EXPECT_EQ(bytes->int4, 1'562'500ull * 18 * 8 * (64 + 2));
+  EXPECT_EQ(key_bytes(7, 1, 1, 5, DType::f32)->int4, 7u * (3 + 2));
+  EXPECT_FALSE(key_bytes(uint64_t{1} << 60, 18, 8, 128, DType::bf16));
+  EXPECT_FALSE(key_bytes(1, 1, size_t{1} << 40, size_t{1} << 40, DType::bf16));
+}
+
+TEST(ChooseKeys, TheMostExactThatFits) {
+  const KeyBytes bytes{4'000'000'000, 2'000'000'000, 1'000'000'000};
+  const auto chosen = [&](KeyChoice choice, uint64_t budget, bool limited) {
+    const auto format = choose_keys(choice, bytes, {budget, limited});
+    EXPECT_TRUE(format.ok()) << format.error().message;
+    return format ? *format : Format();
+  };
+  for (const bool limited : {false, true}) {
+    EXPECT_EQ(chosen(KeyChoice::automatic, 4'000'000'000, limited), Format());
+    EXPECT_EQ(chosen(KeyChoice::automatic, 3'999'999'999, limited), Format(KeyFormat::int8));
+    EXPECT_EQ(chosen(KeyChoice::automatic, 2'000'000'000, limited), Format(KeyFormat::int8));
+    EXPECT_EQ(chosen(KeyChoice::automatic, 1'999'999'999, limited), Format(KeyFormat::int4));
+    EXPECT_EQ(chosen(KeyChoice::int8, kPlenty, limited), Format(KeyFormat::int8));
+    EXPECT_EQ(chosen(KeyChoice::int4, kPlenty, limited), Format(KeyFormat::int4));
+    EXPECT_EQ(chosen(KeyChoice::full, kPlenty, limited), Format());
+  }
+  // Mapped from the disk they need no memory: slow, but nothing to refuse where nobody set a limit.
+  EXPECT_EQ(chosen(KeyChoice::automatic, 5, false), Format());
+  EXPECT_EQ(chosen(KeyChoice::full, 5, false), Format());
+
+  const auto refusal = [&](KeyChoice choice, uint64_t budget, bool limited) {
+    const auto format = choose_keys(choice, bytes, {budget, limited});
+    EXPECT_FALSE(format.ok());
+    if (format) return std::string();
+    EXPECT_EQ(format.error().code, Code::no_space);
+    return format.error().message;
+  };
+  EXPECT_EQ(
+      refusal(KeyChoice::automatic, 600'000'000, true),
+      "the routing keys take 1 GB even as int4, 0.6 GB of the memory limit are left for them; "
+      "allow 0.4 GB more");
+  EXPECT_THAT(refusal(KeyChoice::full, 2'500'000'000, true), HasSubstr("hold them as int8 (2 GB)"));
+  EXPECT_THAT(refusal(KeyChoice::full, 1'500'000'000, true), HasSubstr("hold them as int4 (1 GB)"));
+  EXPECT_THAT(
+      refusal(KeyChoice::int8, 1'500'000'000, false),
+      HasSubstr("1.5 GB of the memory are left for them; allow 0.5 GB more, or hold them as "
+                "int4 (1 GB)"));
+  EXPECT_THAT(refusal(KeyChoice::int4, 0, true), HasSubstr("take 1 GB as int4, 0 GB of"));
+}
+
+class HeldKeysTest : public testing::TestWithParam<KeyChoice> {
+ protected:
+  void SetUp() override {
+    rule_.query_heads = 4;
+    rule_.kv_heads = manifest_.kv_heads;
+    rule_.head_dim = manifest_.head_dim;
+    rule_.cosine = false;
+    Runtime runtime;
+    runtime.threads = 2;
+    auto made = make_cpu_backend(runtime);
+    ASSERT_TRUE(made.ok()) << made.error().message;
+    backend_ = std::move(*made);
+  }
+  HeldKeys keys(KeyChoice choice, KeyBudget budget = {kPlenty, false}) {
+    return HeldKeys(*backend_, manifest_.kv_heads, manifest_.head_dim, choice, budget);
+  }
+  std::shared_ptr<BankReader> reader() {
+    auto opened = BankReader::open(bank_);
+    EXPECT_TRUE(opened.ok()) << opened.error().message;
+    return std::move(*opened);
+  }
+  std::shared_ptr<const Snapshot> held(HeldKeys& keys, BankReader& reader) {
+    auto snapshot = keys.hold(*reader.snapshot());
+    EXPECT_TRUE(snapshot.ok()) << snapshot.error().message;
+    return snapshot ? *snapshot : nullptr;
+  }
+  std::vector<float> query(size_t tokens) {
+    std::normal_distribution<float> normal;
+    std::vector<float> q(tokens * rule_.query_heads * rule_.head_dim);
+    for (float& x : q) x = normal(random_);
+    return q;
+  }
+  MatView<const float> view(const std::vector<float>& q) const {
+    const size_t width = rule_.query_heads * rule_.head_dim;
+    return {q.data(), q.size() / width, width};
+  }
+  // Documents, scores to the bit, and what is attended to.
+  void expect_same_choices(std::shared_ptr<const Snapshot> full,
+                           std::shared_ptr<const Snapshot> compressed) {
+    ASSERT_TRUE(compressed->segments.empty() || compressed->segments[0].layers[0].compressed);
+    Router exact(*backend_, full, rule_, 4), router(*backend_, compressed, rule_, 4);
+    for (int round = 0; round < 20; ++round)
+      for (const int layer : full->router_layers) {
+        const auto q = query(1 + static_cast<size_t>(round));
+        const auto expected = exact.select(layer, view(q)), chosen = router.select(layer, view(q));
+        ASSERT_TRUE(expected.ok() && chosen.ok());
+        expect_equal(router.choices().back(), exact.choices().back());
+        EXPECT_GE(router.choices().back().rescored, router.choices().back().hits.size());
+        ASSERT_EQ(chosen->size(), expected->size());
+        for (size_t i = 0; i < chosen->size(); ++i) {
+          EXPECT_EQ((*chosen)[i].keys.data, (*expected)[i].keys.data);
+          EXPECT_EQ((*chosen)[i].values.data, (*expected)[i].values.data);
+        }
+      }
+  }
+  static void expect_equal(const LayerChoice& a, const LayerChoice& b) {
+    EXPECT_EQ(a.layer, b.layer);
+    ASSERT_EQ(a.hits.size(), b.hits.size());
+    for (size_t i = 0; i < a.hits.size(); ++i) {
+      EXPECT_EQ(a.hits[i].number, b.hits[i].number);
+      EXPECT_EQ(std::bit_cast<uint32_t>(a.hits[i].score), std::bit_cast<uint32_t>(b.hits[i].score));
+      EXPECT_EQ(a.hits[i].block, b.hits[i].block);
+      EXPECT_EQ(a.hits[i].span, b.hits[i].span);
+    }
+  }
+
+  TestFolder folder_;
+  std::filesystem::path bank_ = folder_ / "bank";
+  BankManifest manifest_ = small_manifest();
+  RouteRule rule_;
+  std::unique_ptr<Backend> backend_;
+  std::mt19937 random_{3};
+};
+INSTANTIATE_TEST_SUITE_P(Formats, HeldKeysTest, testing::Values(KeyChoice::int8, KeyChoice::int4),
+                         [](const auto& instance) {
+                           return instance.param == KeyChoice::int8 ? "int8" : "int4";
+                         });
+
+TEST_P(HeldKeysTest, ABankIsRoutedOverAsWithItsKeysInFull) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    manifest_ = small_manifest(dtype);
+    bank_ = folder_ / std::string(name_of(dtype));
+    fill_bank(bank_, manifest_, {50, 1, 60});
+    auto r = reader();
+    HeldKeys tier = keys(GetParam());
+    const auto compressed = held(tier, *r);
+    EXPECT_EQ(held(tier, *r), compressed);  // nothing to do a second time
+    EXPECT_EQ(tier.format(), GetParam() == KeyChoice::int8 ? KeyFormat::int8 : KeyFormat::int4);
+    const uint64_t chunks = compressed->chunks;
+    EXPECT_EQ(tier.bytes(), chunks * 3 * (GetParam() == KeyChoice::int8 ? 24 + 4 : 12 + 4));
+    const auto full = *r->snapshot();
+    r.reset();
+    expect_same_choices(full, compressed);
+    // The segments are unharmed by their pages' being given back.
+    expect_bank(*reader(), 111);
+  }
+}
+
+TEST_P(HeldKeysTest, FollowsABankThatChanges) {
+  fill_bank(bank_, manifest_, {30, 20, 5});
+  auto r = reader();
+  HeldKeys tier = keys(GetParam());
+  const auto first = held(tier, *r);
+  const auto full_first = *r->snapshot();
+  const auto data = [](const Snapshot& s, size_t segment) {
+    return s.segments[segment].layers[1].compressed->integers;
+  };
+  fill_bank(bank_, manifest_, {10});
+  const auto grown = held(tier, *r);
+  ASSERT_EQ(grown->segments.size(), 4u);
+  for (size_t s = 0; s < 3; ++s) EXPECT_EQ(data(*grown, s), data(*first, s));  // used again
+  expect_same_choices(*r->snapshot(), grown);
+  {
+    auto writer = std::move(*BankWriter::open(bank_));
+    for (const int number : {3, 31, 49})
+      ASSERT_TRUE(writer->remove(fmt::format("doc/{}", number)).ok());
+    ASSERT_TRUE(writer->commit().ok());
+  }
+  const auto removed = held(tier, *r);
+  EXPECT_EQ(removed->documents, 62u);
+  EXPECT_EQ(data(*removed, 0), data(*first, 0));
+  expect_same_choices(*r->snapshot(), removed);
+  {
+    auto writer = std::move(*BankWriter::open(bank_));
+    ASSERT_TRUE(writer->compact(1 << 20, {}, {}).ok());
+  }
+  const auto compacted = held(tier, *r);
+  expect_same_choices(*r->snapshot(), compacted);
+  // Who asked before is not disturbed.
+  expect_same_choices(full_first, first);
+}
+
+TEST_P(HeldKeysTest, ABankThatOutgrowsItsLimitIsHeldInFewerBitsThenRefused) {
+  fill_bank(bank_, manifest_, {20});
+  auto r = reader();
+  const auto bytes = *key_bytes((*r->snapshot())->chunks, 3, 2, 12, DType::bf16);
+  HeldKeys tier = keys(KeyChoice::automatic, {bytes.int8, true});
+  held(tier, *r);
+  EXPECT_EQ(tier.format(), KeyFormat::int8);
+  fill_bank(bank_, manifest_, {8});
+  const auto smaller = held(tier, *r);
+  EXPECT_EQ(tier.format(), KeyFormat::int4);
+  expect_same_choices(*r->snapshot(), smaller);
+  fill_bank(bank_, manifest_, {60});
+  const auto refused = tier.hold(*r->snapshot());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::no_space);
+  // What was held stays of use to who has it.
+  Router router(*backend_, smaller, rule_, 4);
+  EXPECT_TRUE(router.select(2, view(query(2))).ok());
+}
+
+TEST_P(HeldKeysTest, SeveralRequestsInOnePass) {
+  fill_bank(bank_, manifest_, {50, 60});
+  auto r = reader();
+  HeldKeys tier = keys(GetParam());
+  const auto compressed = held(tier, *r), full = *r->snapshot();
+  for (const auto& snapshot : {full, compressed}) {
+    Router router(*backend_, snapshot, rule_, 4);
+    std::vector<std::vector<float>> queries;
+    for (const size_t tokens : {1, 5, 0, 12, 3, 2}) queries.push_back(query(tokens));
+    queries[4][7] = std::numeric_limits<float>::infinity();  // only the keys in full can tell
+    std::vector<RouteQuery> requests;
+    for (const auto& q : queries) requests.push_back({view(q), 1 + requests.size()});
+    requests.back().k = 0;
+    const auto together = router.choose(2, requests);
+    ASSERT_TRUE(together.ok()) << together.error().message;
+    ASSERT_EQ(together->size(), requests.size());
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const auto alone = router.choose(2, {&requests[i], 1});
+      ASSERT_TRUE(alone.ok());
+      if (i != 4) expect_equal((*together)[i], alone->front());
+      EXPECT_EQ((*together)[i].hits.size(), i == 2 || i == 5 ? 0 : requests[i].k);
+    }
+    EXPECT_EQ((*together)[4].rescored, 0u);
+    EXPECT_TRUE(router.choices().empty());
+    EXPECT_EQ(router.choose(3, requests).error().code, Code::mismatch);
+    EXPECT_TRUE(router.choose(2, {})->empty());
+  }
+}
+
+TEST_P(HeldKeysTest, AnEmptyBankAndAnotherModels) {
+  fill_bank(bank_, manifest_, {});
+  auto r = reader();
+  HeldKeys tier = keys(GetParam(), {0, true});
+  const auto none = held(tier, *r);
+  EXPECT_EQ(tier.bytes(), 0u);
+  Router router(*backend_, none, rule_, 4);
+  EXPECT_TRUE(router.select(2, view(query(2)))->empty());
+  fill_bank(bank_, manifest_, {3});
+  HeldKeys wide(*backend_, 2, 16, GetParam(), {kPlenty, false});
+  const auto refused = wide.hold(*r->snapshot());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("have 24 values, 2 heads of 16 were expected"));
+}
+
+}  // namespace
+}  // namespace msa
