@@ -158,8 +158,13 @@ Result<void> BankLife::compact() {
 }
 
 Result<void> BankLife::repair() {
-  MSA_TRY(attempt([&] { return repair_bank(folder_); }));
-  MSA_ASSIGN(now_, read_state(folder_));
+  MSA_TRY(attempt([&]() -> Result<void> {
+    if (Result<void> repaired = repair_bank(folder_); !repaired) return repaired;
+    Result<BankState> found = read_state(folder_);
+    if (!found) return std::move(found).error();
+    now_ = std::move(*found);
+    return {};
+  }));
   committed();
   return {};
 }
