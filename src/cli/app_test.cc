@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <string>
 #include <thread>
 
 #include "cli/json_output.h"
@@ -418,7 +419,7 @@ TEST_F(App, VerifyFailsIfAnythingIsWrong) {
 TEST_F(App, MemoryRepair) {
   EXPECT_EQ(msa({"memory", "repair", "-b", "x", "--dry-run"}), 0);
   EXPECT_EQ(out_, "nothing is damaged\n");
-  EXPECT_THAT(fake().calls, testing::Not(testing::Contains("Model::open")));
+  EXPECT_THAT(fake().calls, Not(::testing::Contains("Model::open")));
   EXPECT_EQ(msa({"memory", "repair", "-b", "x", "-m", "m", "--drop-lost"}), 0);
   EXPECT_EQ(out_, "nothing is damaged\n");
   EXPECT_TRUE(fake().repair_options.drop_lost);
@@ -426,7 +427,7 @@ TEST_F(App, MemoryRepair) {
   DamageReport damage;
   damage.problems = {"00000002.seg: is missing"};
   damage.segments = {"00000002.seg"};
-  for (int i = 0; i < 30; ++i) damage.lost.push_back({i, fmt::format("doc-{}", i)});
+  for (int i = 0; i < 30; ++i) damage.lost.push_back({i, "doc-" + std::to_string(i)});
   damage.beyond_repair = {{77, "gone"}};
   fake().damage = fake().repair.damage = damage;
   EXPECT_EQ(msa({"memory", "repair", "-b", "x", "--dry-run"}), 0);
