@@ -402,8 +402,12 @@ TEST(Model, LearnsATinySampleByHeart) {
   EXPECT_LT(last.lm_loss, 0.02);
   EXPECT_LT(last.aux_loss, 0.1);
   EXPECT_EQ(last.recall_at_1, 1);
-  if (last.number_queries > 0) EXPECT_EQ(last.numbers_right, 1);
-  if (last.answer_queries > 0) EXPECT_EQ(last.answers_right, 1);
+  if (last.number_queries > 0) {
+    EXPECT_EQ(last.numbers_right, 1);
+  }
+  if (last.answer_queries > 0) {
+    EXPECT_EQ(last.answers_right, 1);
+  }
   EXPECT_GT(last.number_queries + last.answer_queries, 0);
 }
 
