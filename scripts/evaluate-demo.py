@@ -56,8 +56,8 @@ EXAMS = {
     },
     "needle": {
         "about": "needle tasks in RULER's eight forms",
-        "options": ["--task", "needle", "--tokens", "16K,64K,256K,1M,10M"],
-        "questions": 240,
+        "options": ["--task", "needle", "--tokens", "16K,64K,256K,1M"],
+        "questions": 96,
         "plot": "needle.svg",
     },
 }

@@ -36,7 +36,9 @@ class Plan(Folder):
         # And so it does.
         plan = self.plan_json("--keys", "int4", "--gpu", "24G", "--ram", "64G")
         self.assertEqual(plan["placement"]["keys"], "gpu")
-        self.assertFalse(plan["memory"]["writable"])
+        # Compressed keys are derived from what a bank holds; compressed content cannot be written.
+        self.assertTrue(plan["memory"]["writable"])
+        self.assertFalse(self.plan_json("--content", "int8")["memory"]["writable"])
 
     def test_no_bank_and_no_weights_are_needed(self):
         before = sorted(self.folder.iterdir())
