@@ -34,7 +34,7 @@ build:  ## configure and compile: build/release/bin/msa
 test: deps build  ## install, compile, run every test
 	ctest --preset $(PRESET) -j $(TEST_JOBS)
 
-demo: deps build  ## install, compile, encode a real corpus and ask it a question
+demo: deps build  ## install, compile, encode a real corpus and ask it questions
 	scripts/demo.sh
 
 asan:  ## compile with address and undefined-behaviour sanitizers, run the unit tests

@@ -13,12 +13,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 msa=${MSA:-build/release/bin/msa}
 corpus=data/factbook.jsonl.zst
 model=${1:-models/demo}
-# About countries that the demo model was not trained on. The last one takes two documents: the
-# country must be found first.
-questions=("What is the capital of Bulgaria?"
-  "How many people live in Chad?"
-  "Which countries does Uganda border?"
-  "What is the capital of the country whose highest point is Emi Koussi?")
+# About countries that the demo model was not trained on. The first three are chosen because it gets
+# them right, the third by way of two documents; the last one because it does not.
+questions=("How high is inflation in Syria?"
+  "What is the national holiday of Rwanda?"
+  "How much energy does a person use in the country whose money has the code UGX?"
+  "What is the capital of Bulgaria?")
 [[ -z ${QUESTION:-} ]] || questions=("$QUESTION")
 
 if [[ ! -x $msa ]]; then
@@ -66,8 +66,9 @@ for question in "${questions[@]}"; do
   run "$msa" ask "$question" --model "$model" --bank "$bank"
 done
 
-say "A model of this size is right about some of the questions, not all: models/demo/README.md says
-how many. Ask your own:
+say "These questions are chosen. Of questions that were not, about countries it was not trained on, this
+small model finds the right record for 35 of 100 and answers 18 rightly (models/demo/README.md). Ask
+your own:
 
   QUESTION=\"…\" scripts/demo.sh
   $msa chat --model $model --bank $bank"
