@@ -39,7 +39,7 @@ class TestFolder {
     std::ofstream out(file, std::ios::binary | std::ios::trunc);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     if (!out.flush()) throw std::runtime_error("cannot write " + file.string());
-    return file;
+    return file;  // NOLINT(performance-no-automatic-move)
   }
   static std::string get(const std::filesystem::path& file) {
     std::ifstream in(file, std::ios::binary);

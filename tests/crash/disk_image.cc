@@ -183,7 +183,7 @@ void DiskImage::collect(const Node& node, const std::string& path,
                         std::map<std::string, std::string>& files) {
   if (!node.folder) files[path] = node.bytes;
   for (const auto& [name, child] : node.names)
-    collect(*child, path.empty() ? name : path + "/" + name, files);
+    collect(*child, path.empty() ? name : std::string(path).append("/").append(name), files);
 }
 
 std::map<std::string, std::string> DiskImage::files() const {
