@@ -15,10 +15,10 @@ corpus=data/factbook.jsonl.zst
 model=${1:-models/demo}
 # About countries that the demo model was not trained on. The first three are chosen because it gets
 # them right, the third by way of two documents; the last one because it does not.
-questions=("How high is inflation in Syria?"
-  "What is the national holiday of Rwanda?"
-  "How much energy does a person use in the country whose money has the code UGX?"
-  "What is the capital of Bulgaria?")
+questions=("How many nuclear reactors does Sweden run?"
+  "What share of the power capacity of the Netherlands is solar?"
+  "How many fixed telephone lines does the country whose head of government is Chancellor Friedrich MERZ have?"
+  "How old is the average person in Ghana?")
 [[ -z ${QUESTION:-} ]] || questions=("$QUESTION")
 
 if [[ ! -x $msa ]]; then
@@ -67,7 +67,7 @@ for question in "${questions[@]}"; do
 done
 
 say "These questions are chosen. Of questions that were not, about countries it was not trained on, this
-small model finds the right record for 35 of 100 and answers 18 rightly (models/demo/README.md). Ask
+small model finds the right record for 54 of 100 and answers 36 rightly (models/demo/README.md). Ask
 your own:
 
   QUESTION=\"…\" scripts/demo.sh
