@@ -15,7 +15,7 @@ usage() {
 packages=(
   build-essential cmake ninja-build pkg-config ccache                   # build
   libdnnl-dev libhwy-dev                                                # kernels
-  libsqlite3-dev libxxhash-dev                                          # memory bank
+  libsqlite3-dev libxxhash-dev libarchive-dev                           # memory bank
   libpcre2-dev libutf8proc-dev nlohmann-json3-dev libzstd-dev zlib1g-dev # text and files
   libfmt-dev libcli11-dev libedit-dev                                   # command line
   libgtest-dev libgmock-dev libbenchmark-dev                            # tests and benchmarks
@@ -42,7 +42,7 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   cat >&2 <<MESSAGE
 install-deps: this system has no apt-get, so the libraries must be installed by hand:
   a C++20 compiler (GCC 12 or Clang 14, or later) with OpenMP, CMake 3.22 or later, Ninja, pkg-config,
-  oneDNN, Highway, SQLite 3, xxHash, PCRE2, utf8proc, nlohmann-json, zstd, zlib, fmt, CLI11, libedit,
+  oneDNN, Highway, SQLite 3, xxHash, libarchive with zstd, PCRE2, utf8proc, nlohmann-json, zstd, zlib, fmt, CLI11, libedit,
   GoogleTest with GoogleMock, Google Benchmark, Python 3.
 Their Debian names: ${packages[*]}
 Then run 'make build', which installs nothing.

@@ -10,6 +10,7 @@
 #include "cli/json_output.h"
 #include "cli/memory_change.h"
 #include "cli/memory_repair.h"
+#include "cli/memory_transfer.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/text_layout.h"
@@ -188,7 +189,9 @@ void add_memory(CLI::App& app, Command& chosen) {
       "  msa memory repair --bank memory --model models/MSA-4B\n"
       "  msa memory update notes/ --bank memory --model models/MSA-4B\n"
       "  msa memory remove --id notes/old.md --bank memory\n"
-      "  msa memory compact --bank memory\n");
+      "  msa memory compact --bank memory\n"
+      "  msa memory attach memory part-0 part-1\n"
+      "  msa memory export memory memory.tar.zst\n");
 
   CLI::App& info = add_part(memory, chosen, "info", "What the bank holds and how large it is",
                             arguments, run_info);
@@ -225,6 +228,7 @@ void add_memory(CLI::App& app, Command& chosen) {
 
   add_memory_repair(memory, chosen);
   add_memory_changes(memory, chosen);
+  add_memory_transfers(memory, chosen);
 }
 
 }  // namespace msa::cli

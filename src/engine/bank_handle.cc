@@ -10,6 +10,8 @@
 #include "engine/guard.h"
 #include "engine/ingest.h"
 #include "engine/model_handle.h"
+#include "memory/numbering.h"
+#include "msa/transfer.h"
 
 namespace msa {
 namespace {
@@ -213,10 +215,24 @@ Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& sour
                             const EncodeOptions& options,
                             std::function<void(const EncodeProgress&)> progress,
                             std::stop_token stop) {
+  return encode_shard(model, bank, source, {}, options, std::move(progress), std::move(stop));
+}
+
+Result<EncodeReport> encode_shard(const Model& model, Bank& bank, DocumentSource& source,
+                                  const Shard& shard, const EncodeOptions& options,
+                                  std::function<void(const EncodeProgress&)> progress,
+                                  std::stop_token stop) {
   return guarded("encoding", [&]() -> Result<EncodeReport> {
+    if (shard.index >= shard.count || shard.first_number > UINT32_MAX - 1 - shard.index)
+      return Error{Code::invalid_argument,
+                   fmt::format("shard {} of {} from number {} on: shards are 0 to {}, numbers at "
+                               "most {}; choose others",
+                               shard.index, shard.count, shard.first_number,
+                               std::max(shard.count, 1u) - 1, UINT32_MAX - 1)};
     const Model::Impl& impl = model.impl();
     MSA_ASSIGN(const auto writer,
-               BankWriter::open_or_create(bank.impl().reader->folder(), impl.manifest()));
+               open_or_create_numbered(bank.impl().reader->folder(), impl.manifest(),
+                                       {shard.first_number + shard.index, shard.count}));
     Encoder encoder(*impl.backend, impl.weights);
     const EncodeBatch encode_batch = [&](auto documents) -> Result<EncodedBatch> {
       const std::lock_guard lock(impl.busy);  // questions may be answered between batches
@@ -227,8 +243,9 @@ Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& sour
       impl.weights->checkpoint->drop(kEmbeddingTensor);
       return batch;
     };
-    return ingest(*impl.tokenizer, encode_batch, {impl.config().max_positions}, *writer, source,
-                  options, progress, stop);
+    return ingest(*impl.tokenizer, encode_batch,
+                  {impl.config().max_positions, shard.index, shard.count}, *writer, source, options,
+                  progress, stop);
   });
 }
 

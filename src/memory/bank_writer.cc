@@ -13,6 +13,7 @@
 #include "memory/bank.h"
 #include "memory/bank_files.h"
 #include "memory/compaction.h"
+#include "memory/numbering.h"
 
 namespace msa {
 namespace {
@@ -49,9 +50,11 @@ Result<void> check_free_for_bank(const fs::path& folder) {
 
 class FolderWriter final : public BankWriter {
  public:
-  FolderWriter(fs::path folder, BankManifest manifest, FolderLock lock, Catalogue catalogue)
+  FolderWriter(fs::path folder, BankManifest manifest, FolderLock lock, Catalogue catalogue,
+               Numbering numbering)
       : folder_(std::move(folder)),
         shape_(manifest.segment_shape()),
+        numbering_(numbering),
         lock_(std::move(lock)),
         catalogue_(std::move(catalogue)) {}
 
@@ -100,7 +103,12 @@ class FolderWriter final : public BankWriter {
     return lowest;
   }
 
-  uint32_t next_number() const override { return static_cast<uint32_t>(next_number_); }
+  uint32_t next_number() const override {
+    if (next_number_ <= numbering_.first) return numbering_.first;
+    const uint64_t over = (next_number_ - numbering_.first) % numbering_.step;
+    const uint64_t next = over == 0 ? next_number_ : next_number_ + (numbering_.step - over);
+    return static_cast<uint32_t>(std::min(next, kNumbers));
+  }
 
   Result<void> add(std::vector<NewDocument> documents, EncodedBatch batch) override {
     MSA_TRY(check_batch(documents, batch));
@@ -109,12 +117,13 @@ class FolderWriter final : public BankWriter {
     records.reserve(documents.size());
     Names ids;
     std::unordered_multimap<uint64_t, size_t> texts;
-    uint64_t text_bytes = 0, chunk = pending_chunks_;
+    uint64_t text_bytes = 0, chunk = pending_chunks_, number = next_number();
     for (size_t i = 0; i < documents.size(); ++i) {
       NewDocument& document = documents[i];
       MSA_TRY(check_document(document, ids));
       DocumentRecord record;
-      record.number = static_cast<uint32_t>(next_number_ + i);
+      record.number = static_cast<uint32_t>(number);
+      number += numbering_.step;
       record.hash = document_hash(document.title, document.text);
       record.char_begin = document.char_begin;
       record.char_end = document.char_end;
@@ -137,7 +146,7 @@ class FolderWriter final : public BankWriter {
     pending_names_.reserve(pending_names_.size() + ids.size());
     pending_texts_.reserve(pending_texts_.size() + texts.size());
 
-    next_number_ += records.size();
+    if (!records.empty()) next_number_ = uint64_t{records.back().number} + 1;
     pending_chunks_ = chunk;
     pending_text_bytes_ += text_bytes;
     for (DocumentRecord& record : records) steps_.emplace_back(std::move(record));
@@ -297,9 +306,11 @@ class FolderWriter final : public BankWriter {
     for (const EncodedLayer& layer : batch.layers)
       if (layer.keys.bytes() < key_bytes || layer.content.bytes() / 2 < key_bytes)
         return refuse("a batch's arrays are smaller than its chunks need", kBug);
-    if (documents.size() > kNumbers - next_number_)
-      return refuse(fmt::format("has given out {} of {} document numbers, {} more do not fit",
-                                next_number_, kNumbers, documents.size()),
+    const uint64_t next = next_number();
+    if (documents.size() > (kNumbers - next + numbering_.step - 1) / numbering_.step)
+      return refuse(fmt::format("the next document's number is {} of at most {}, {} more documents "
+                                "do not fit",
+                                next, kNumbers - 1, documents.size()),
                     "start a new bank");
     return {};
   }
@@ -342,6 +353,7 @@ class FolderWriter final : public BankWriter {
 
   fs::path folder_;
   SegmentShape shape_;
+  Numbering numbering_;
   FolderLock lock_;
   Catalogue catalogue_;
   uint64_t next_number_ = 0;  // pending documents counted
@@ -361,17 +373,20 @@ class FolderWriter final : public BankWriter {
 };
 
 Result<std::unique_ptr<BankWriter>> started(const fs::path& folder, const BankManifest& manifest,
-                                            FolderLock lock, Catalogue catalogue) {
-  auto writer =
-      std::make_unique<FolderWriter>(folder, manifest, std::move(lock), std::move(catalogue));
+                                            FolderLock lock, Catalogue catalogue,
+                                            Numbering numbering = {}) {
+  auto writer = std::make_unique<FolderWriter>(folder, manifest, std::move(lock),
+                                               std::move(catalogue), numbering);
   MSA_TRY(writer->start());
   return writer;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& folder,
-                                                               const BankManifest& manifest) {
+Result<std::unique_ptr<BankWriter>> open_or_create_numbered(const fs::path& folder,
+                                                            const BankManifest& manifest,
+                                                            Numbering numbering) {
+  assert(numbering.step > 0);
   const std::string json = to_json(manifest);
   if (Result<BankManifest> readable = parse_manifest(json, folder); !readable)
     return Error{Code::invalid_argument, std::move(readable).error().message};
@@ -391,7 +406,12 @@ Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& f
     MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
     MSA_TRY(check_manifest(bank, manifest, folder));
   }
-  return started(folder, manifest, std::move(lock), std::move(catalogue));
+  return started(folder, manifest, std::move(lock), std::move(catalogue), numbering);
+}
+
+Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& folder,
+                                                               const BankManifest& manifest) {
+  return open_or_create_numbered(folder, manifest, {});
 }
 
 Result<std::unique_ptr<BankWriter>> BankWriter::open(const fs::path& folder) {

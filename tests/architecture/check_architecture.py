@@ -58,6 +58,7 @@ LIBRARIES = {
     "utf8proc": (r"utf8proc", {"text"}),
     "zlib": (r"zlib\.h|zconf\.h", {"corpus"}),
     "zstd": (r"zstd", {"corpus"}),
+    "libarchive": (r"archive(_entry)?\.h", {"memory"}),
     "Highway": (r"hwy/", {"kernels", "train_kernels"}),
     "oneDNN": (r"dnnl|oneapi/dnnl", {"kernels"}),
     "xxHash": (r"xxh", {"base"}),
