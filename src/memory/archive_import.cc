@@ -143,7 +143,7 @@ class Import {
     return name;
   }
 
-  // Whether so many bytes may come out of this archive, and have room.
+  // Whether so many bytes in all may come out of this archive, and what is to come has room.
   Result<void> check_room(uint64_t bytes) const {
     const auto most = checked_mul<uint64_t>(report_.archive_bytes, kMostGrowth);
     if (most && bytes > std::max(*most, kAlwaysAllowed))
@@ -151,7 +151,7 @@ class Import {
                                  bytes / std::max<uint64_t>(report_.archive_bytes, 1)));
     std::error_code failed;
     const fs::space_info space = fs::space(working_, failed);
-    if (!failed && bytes > space.available)
+    if (!failed && bytes - report_.bytes > space.available)
       return Error{Code::no_space,
                    fmt::format("{}: unpacks to {} bytes, the disk of {} has {} left; free some "
                                "space or choose another disk",

@@ -173,4 +173,30 @@ Result<uint64_t> write_given_numbers(const Database& database, const GivenNumber
          (before ? digest_of(kGivenNumbersKey, *before) : uint64_t{0});
 }
 
+Result<void> mend_given_numbers(const Database& database) {
+  const auto right = [&]() -> Result<bool> {
+    const Result<std::optional<std::string>> text = stored_row(database);
+    if (!text) return false;
+    if (!*text) return true;
+    const std::optional<GivenNumbers> stored = GivenNumbers::parse(**text);
+    if (!stored) return false;
+    MSA_TRY(database.execute(fmt::format("UPDATE meta SET value = max(value, {}) WHERE key = '{}'",
+                                         stored->next(), kNextNumberKey)
+                                 .c_str()));
+    MSA_ASSIGN(const GivenNumbers given, read_given_numbers(database));
+    MSA_ASSIGN(Statement every, database.prepare("SELECT number FROM documents"));
+    for (;;) {
+      MSA_ASSIGN(const bool more, every.step());
+      if (!more) return true;
+      Row row(every, "documents");
+      const uint64_t number = row.number(0, "number", 0, UINT32_MAX);
+      if (!row.ok() || !given.contains(static_cast<uint32_t>(number))) return false;
+    }
+  };
+  MSA_ASSIGN(const bool stays, right());
+  if (stays) return {};
+  return database.execute(
+      fmt::format("DELETE FROM meta WHERE key = '{}'", kGivenNumbersKey).c_str());
+}
+
 }  // namespace msa

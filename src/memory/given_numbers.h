@@ -64,5 +64,8 @@ Result<GivenNumbers> read_given_numbers(const std::filesystem::path& catalogue);
 // Writes the row if numbers are free or there is one, within the caller's transaction. Returns what
 // that adds to the digest of all rows.
 Result<uint64_t> write_given_numbers(const sqlite::Database& database, const GivenNumbers& given);
+// Within the caller's transaction: raises next_number to what the row says, and takes the row away
+// if it cannot be right, so that no number below next_number is free. The digest is the caller's.
+Result<void> mend_given_numbers(const sqlite::Database& database);
 
 }  // namespace msa
