@@ -89,6 +89,9 @@ TEST_F(App, VersionAndHelp) {
                                              {"memory", "update"},
                                              {"memory", "remove"},
                                              {"memory", "compact"},
+                                             {"memory", "attach"},
+                                             {"memory", "export"},
+                                             {"memory", "import"},
                                              {"model"},
                                              {"model", "info"},
                                              {"model", "init"},
@@ -118,6 +121,10 @@ TEST_F(App, WrongUsageIsOneHelpfulLine) {
   expect_failure(msa({"ask", "x", "--temperature", "nan"}), 2, "'nan' is not a number from 0");
   expect_failure(msa({"ask", "x", "--retrieval", "bm25"}), 2, "not one of interleave, router");
   expect_failure(msa({"encode"}), 2, "PATH");
+  expect_failure(msa({"encode", "x", "-b", "x", "-m", "y", "--shard", "4/4"}), 2, "from 0/N");
+  expect_failure(msa({"memory", "attach", "x"}), 2, "OTHER");
+  expect_failure(msa({"memory", "export", "x"}), 2, "no file given");
+  expect_failure(msa({"memory", "import", "x"}), 2, "BANK");
   expect_failure(msa({"memory", "show", "-b", "x"}), 2, "no document given");
   expect_failure(msa({"ask", "-m", "x", "-b", "y"}), 2, "no question given");
 }
