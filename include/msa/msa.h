@@ -499,3 +499,5 @@ MSA_API Result<BenchReport> benchmark_routing(const BenchOptions& options = {}, 
                                               std::stop_token stop = {});
 
 }  // namespace msa
+
+#include "msa/transfer.h"  // encode_shard, attach, export and import

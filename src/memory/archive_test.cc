@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <random>
 #include <thread>
@@ -27,7 +28,6 @@ struct Entry {
   std::string name, bytes;
   unsigned type = AE_IFREG;
   std::string link = {};
-  int64_t says = -1;  // the size in the header, if it is another one
 };
 
 void write_archive(const fs::path& file, const std::vector<Entry>& entries) {
@@ -42,7 +42,7 @@ void write_archive(const fs::path& file, const std::vector<Entry>& entries) {
     archive_entry_set_filetype(entry, e.type);
     if (e.type == AE_IFLNK) archive_entry_set_symlink(entry, e.link.c_str());
     if (e.type == AE_IFREG && !e.link.empty()) archive_entry_set_hardlink(entry, e.link.c_str());
-    archive_entry_set_size(entry, e.says >= 0 ? e.says : static_cast<int64_t>(e.bytes.size()));
+    archive_entry_set_size(entry, static_cast<la_int64_t>(e.bytes.size()));
     EXPECT_EQ(archive_write_header(a, entry), ARCHIVE_OK) << e.name;
     if (!e.bytes.empty()) archive_write_data(a, e.bytes.data(), e.bytes.size());
     archive_entry_free(entry);
