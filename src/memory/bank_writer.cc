@@ -13,6 +13,7 @@
 #include "memory/bank.h"
 #include "memory/bank_files.h"
 #include "memory/compaction.h"
+#include "memory/content.h"
 
 namespace msa {
 namespace {
@@ -132,6 +133,8 @@ class FolderWriter final : public BankWriter {
       records.push_back(std::move(record));
     }
     batch.last_hidden = {};
+    MSA_TRY(round_content(shape_, batch, folder_,
+                          [&](size_t i) { return fmt::format("document '{}'", records[i].id); }));
     grow(steps_, records.size());
     grow(pending_batches_, 1);
     pending_names_.reserve(pending_names_.size() + ids.size());
@@ -323,14 +326,9 @@ class FolderWriter final : public BankWriter {
   // The two steps of a commit: first the arrays, then the one transaction that makes them count.
   Result<void> write(const fs::path& file, SegmentRecord& record) {
     std::vector<std::vector<SegmentPiece>> pieces(shape_.router_layers.size());
-    const size_t width = shape_.kv_width;
     for (size_t l = 0; l < pieces.size(); ++l)
-      for (const EncodedBatch& batch : pending_batches_) {
-        const EncodedLayer& layer = batch.layers[l];
-        const size_t rows = batch.total_chunks;
-        pieces[l].push_back({ConstAnyMat(layer.keys.data(), shape_.dtype, rows, width),
-                             ConstAnyMat(layer.content.data(), shape_.dtype, rows, 2 * width)});
-      }
+      for (const EncodedBatch& batch : pending_batches_)
+        pieces[l].push_back(piece_of(shape_, batch, l));
     MSA_ASSIGN(const WrittenSegment written,
                write_segment(file, static_cast<uint64_t>(record.id), shape_, pieces));
     assert(written.chunks == pending_chunks_);
@@ -384,14 +382,15 @@ Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& f
 
   // Asked again: another process may have made the bank before it gave the lock back.
   const bool exists = fs::exists(file, ignored);
+  const int64_t version =
+      manifest.content == ContentFormat::int8 ? kInt8CatalogueVersion : kCatalogueVersion;
   MSA_ASSIGN(Catalogue catalogue, exists ? Catalogue::open(file, Catalogue::Access::write)
-                                         : Catalogue::create(file, json));
-  if (exists) {
-    MSA_ASSIGN(const std::string stored, catalogue.manifest());
-    MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
-    MSA_TRY(check_manifest(bank, manifest, folder));
-  }
-  return started(folder, manifest, std::move(lock), std::move(catalogue));
+                                         : Catalogue::create(file, json, version));
+  if (!exists) return started(folder, manifest, std::move(lock), std::move(catalogue));
+  MSA_ASSIGN(const std::string stored, catalogue.manifest());
+  MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
+  MSA_TRY(check_manifest(bank, manifest, folder));
+  return started(folder, bank, std::move(lock), std::move(catalogue));
 }
 
 Result<std::unique_ptr<BankWriter>> BankWriter::open(const fs::path& folder) {
