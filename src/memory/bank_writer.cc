@@ -13,7 +13,11 @@
 #include "memory/bank.h"
 #include "memory/bank_files.h"
 #include "memory/compaction.h"
+<<<<<<< HEAD
 #include "memory/numbering.h"
+=======
+#include "memory/content.h"
+>>>>>>> content
 
 namespace msa {
 namespace {
@@ -141,6 +145,8 @@ class FolderWriter final : public BankWriter {
       records.push_back(std::move(record));
     }
     batch.last_hidden = {};
+    MSA_TRY(round_content(shape_, batch, folder_,
+                          [&](size_t i) { return fmt::format("document '{}'", records[i].id); }));
     grow(steps_, records.size());
     grow(pending_batches_, 1);
     pending_names_.reserve(pending_names_.size() + ids.size());
@@ -334,14 +340,9 @@ class FolderWriter final : public BankWriter {
   // The two steps of a commit: first the arrays, then the one transaction that makes them count.
   Result<void> write(const fs::path& file, SegmentRecord& record) {
     std::vector<std::vector<SegmentPiece>> pieces(shape_.router_layers.size());
-    const size_t width = shape_.kv_width;
     for (size_t l = 0; l < pieces.size(); ++l)
-      for (const EncodedBatch& batch : pending_batches_) {
-        const EncodedLayer& layer = batch.layers[l];
-        const size_t rows = batch.total_chunks;
-        pieces[l].push_back({ConstAnyMat(layer.keys.data(), shape_.dtype, rows, width),
-                             ConstAnyMat(layer.content.data(), shape_.dtype, rows, 2 * width)});
-      }
+      for (const EncodedBatch& batch : pending_batches_)
+        pieces[l].push_back(piece_of(shape_, batch, l));
     MSA_ASSIGN(const WrittenSegment written,
                write_segment(file, static_cast<uint64_t>(record.id), shape_, pieces));
     assert(written.chunks == pending_chunks_);
@@ -399,7 +400,10 @@ Result<std::unique_ptr<BankWriter>> open_or_create_numbered(const fs::path& fold
 
   // Asked again: another process may have made the bank before it gave the lock back.
   const bool exists = fs::exists(file, ignored);
+  const int64_t version =
+      manifest.content == ContentFormat::int8 ? kInt8CatalogueVersion : kCatalogueVersion;
   MSA_ASSIGN(Catalogue catalogue, exists ? Catalogue::open(file, Catalogue::Access::write)
+<<<<<<< HEAD
                                          : Catalogue::create(file, json));
   if (exists) {
     MSA_ASSIGN(const std::string stored, catalogue.manifest());
@@ -412,6 +416,14 @@ Result<std::unique_ptr<BankWriter>> open_or_create_numbered(const fs::path& fold
 Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& folder,
                                                                const BankManifest& manifest) {
   return open_or_create_numbered(folder, manifest, {});
+=======
+                                         : Catalogue::create(file, json, version));
+  if (!exists) return started(folder, manifest, std::move(lock), std::move(catalogue));
+  MSA_ASSIGN(const std::string stored, catalogue.manifest());
+  MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
+  MSA_TRY(check_manifest(bank, manifest, folder));
+  return started(folder, bank, std::move(lock), std::move(catalogue));
+>>>>>>> content
 }
 
 Result<std::unique_ptr<BankWriter>> BankWriter::open(const fs::path& folder) {

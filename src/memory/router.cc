@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/page_advice.h"
+#include "kernels/int8_rows.h"
 
 namespace msa {
 namespace {
@@ -24,6 +25,10 @@ bool all_finite(MatView<const float> m) {
 
 void fetch_rows(const ConstAnyMat& rows) {
   fetch_ahead({rows.data, rows.rows * rows.stride * size_of(rows.dtype)});
+}
+
+bool is_int8(const SegmentLayer& layer) {
+  return layer.content_int8.heads > 0;
 }
 
 }  // namespace
@@ -136,10 +141,43 @@ void Router::score_again(size_t l, const RouteQuery& request, std::vector<RouteH
 
 void Router::fetch_content(size_t l, std::span<const RouteHit> hits) const {
   for (const RouteHit& hit : hits) {
-    const ConstAnyMat& content = snapshot_->segments[hit.block].layers[l].content;
+    const SegmentLayer& layer = snapshot_->segments[hit.block].layers[l];
     const DocumentSpan& span = blocks_[l][hit.block].documents[hit.span];
-    fetch_rows(content.slice_rows(span.first_chunk, span.chunks));
+    if (is_int8(layer))
+      fetch_ahead(layer.content_int8.slice_rows(span.first_chunk, span.chunks).bytes());
+    else
+      fetch_rows(layer.content.slice_rows(span.first_chunk, span.chunks));
   }
+}
+
+// The hits' rows [., 2*G*D], as routing keys are: where they lie, or widened, until the next call.
+std::vector<ConstAnyMat> Router::content_of(size_t l, std::span<const RouteHit> hits) {
+  const size_t cols = 2 * rule_.kv_heads * rule_.head_dim;
+  const auto place = [&](const RouteHit& hit) -> const DocumentSpan& {
+    return blocks_[l][hit.block].documents[hit.span];
+  };
+  const auto layer = [&](const RouteHit& hit) -> const SegmentLayer& {
+    return snapshot_->segments[hit.block].layers[l];
+  };
+  size_t bytes = 0;
+  for (const RouteHit& hit : hits)
+    if (is_int8(layer(hit))) bytes += place(hit).chunks * cols * size_of(layer(hit).keys.dtype);
+  widened_.reserve_discarding(bytes);
+  std::vector<ConstAnyMat> content;
+  content.reserve(hits.size());
+  std::byte* free = widened_.data();
+  for (const RouteHit& hit : hits) {
+    const size_t first = place(hit).first_chunk, rows = place(hit).chunks;
+    if (!is_int8(layer(hit))) {
+      content.push_back(layer(hit).content.slice_rows(first, rows));
+      continue;
+    }
+    const AnyMat to(free, layer(hit).keys.dtype, rows, cols);
+    from_int8_rows(layer(hit).content_int8.slice_rows(first, rows), to);
+    content.push_back(to);
+    free += rows * cols * size_of(to.dtype);
+  }
+  return content;
 }
 
 Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float> router_q) {
@@ -155,12 +193,8 @@ Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float>
             [](const RouteHit& a, const RouteHit& b) { return a.number < b.number; });
   std::vector<ContextBlock> context;
   context.reserve(winners.size());
-  for (const RouteHit& hit : winners) {
-    const DocumentSpan& span = blocks_[l][hit.block].documents[hit.span];
-    const ConstAnyMat rows =
-        snapshot_->segments[hit.block].layers[l].content.slice_rows(span.first_chunk, span.chunks);
+  for (const ConstAnyMat& rows : content_of(l, winners))
     context.push_back({rows.slice_cols(0, width), rows.slice_cols(width, width)});
-  }
   choices_.push_back(std::move(chosen.front()));
   return context;
 }

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "kernels/backend.h"
 #include "memory/snapshot.h"
 #include "model/context_source.h"
@@ -28,7 +29,7 @@ class Router : public ContextSource {
   Router(Backend& backend, std::shared_ptr<const Snapshot> snapshot, RouteRule rule, size_t top_k);
 
   // An error if `layer` is not one of the snapshot's. What was chosen is on its way from the disk
-  // when this returns.
+  // when this returns. Content that is stored as int8 comes in the type of the routing keys.
   Result<std::vector<ContextBlock>> select(int layer, MatView<const float> router_q) override;
 
   // What select() would choose for each of several requests, in one pass over the keys. Nothing is
@@ -48,6 +49,7 @@ class Router : public ContextSource {
   void score_again(size_t layer, const RouteQuery& request, std::vector<RouteHit>& candidates,
                    std::vector<RouteHit>& hits);
   void fetch_content(size_t layer, std::span<const RouteHit> hits) const;
+  std::vector<ConstAnyMat> content_of(size_t layer, std::span<const RouteHit> hits);
 
   Backend& backend_;
   std::shared_ptr<const Snapshot> snapshot_;
@@ -56,6 +58,7 @@ class Router : public ContextSource {
   std::vector<std::vector<KeyBlock>> blocks_;             // per router layer
   std::vector<std::vector<CompressedBlock>> compressed_;  // per router layer; empty: in full
   std::vector<LayerChoice> choices_;
+  AlignedBuffer<std::byte> widened_;  // what content_of() made of int8
 };
 
 // An overall ranking over layers: documents by the number of layers that chose them, then by mean
