@@ -9,6 +9,7 @@
 #include "cli/format.h"
 #include "cli/json_output.h"
 #include "cli/memory_change.h"
+#include "cli/memory_index.h"
 #include "cli/memory_repair.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -188,7 +189,8 @@ void add_memory(CLI::App& app, Command& chosen) {
       "  msa memory repair --bank memory --model models/MSA-4B\n"
       "  msa memory update notes/ --bank memory --model models/MSA-4B\n"
       "  msa memory remove --id notes/old.md --bank memory\n"
-      "  msa memory compact --bank memory\n");
+      "  msa memory compact --bank memory\n"
+      "  msa memory index --bank memory\n");
 
   CLI::App& info = add_part(memory, chosen, "info", "What the bank holds and how large it is",
                             arguments, run_info);
@@ -225,6 +227,7 @@ void add_memory(CLI::App& app, Command& chosen) {
 
   add_memory_repair(memory, chosen);
   add_memory_changes(memory, chosen);
+  add_memory_index(memory, chosen);
 }
 
 }  // namespace msa::cli
