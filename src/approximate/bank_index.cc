@@ -29,16 +29,22 @@ Result<std::unique_ptr<BankIndex>> BankIndex::open(const fs::path& bank_folder,
     return Error{Code::not_found, fmt::format("{}: there is no index; build one with `msa memory "
                                               "index`",
                                               bank_folder.string())};
-  MSA_ASSIGN(IndexCatalogue catalogue, read_index_catalogue(folder));
   const auto same_layer = [](const IndexedFile& file, int layer) { return file.layer == layer; };
-  if (catalogue.width != width ||
-      !std::equal(catalogue.layers.begin(), catalogue.layers.end(), router_layers.begin(),
-                  router_layers.end(), same_layer))
-    return Error{Code::mismatch,
-                 fmt::format("{}: is of another bank's router layers; build the index again with "
-                             "`msa memory index`",
-                             (folder / kIndexCatalogue).string())};
-  return open(folder, std::move(catalogue), threads);
+  // A build may put another index in the place of this one, and remove its files, between the
+  // moment its catalogue is read and that at which they are opened.
+  constexpr int kAttempts = 3;
+  for (int attempt = 1;; ++attempt) {
+    MSA_ASSIGN(IndexCatalogue catalogue, read_index_catalogue(folder));
+    if (catalogue.width != width ||
+        !std::equal(catalogue.layers.begin(), catalogue.layers.end(), router_layers.begin(),
+                    router_layers.end(), same_layer))
+      return Error{Code::mismatch,
+                   fmt::format("{}: is of another bank's router layers; build the index again with "
+                               "`msa memory index`",
+                               (folder / kIndexCatalogue).string())};
+    auto opened = open(folder, std::move(catalogue), threads);
+    if (opened || opened.error().code != Code::not_found || attempt == kAttempts) return opened;
+  }
 }
 
 Result<std::unique_ptr<BankIndex>> BankIndex::open(const fs::path& index_folder,

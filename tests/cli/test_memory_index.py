@@ -142,6 +142,15 @@ class Index(WithModel):
             path.write_bytes(whole)
         self.check_verifies()
 
+    def test_bench(self):
+        self.require_faiss()
+        done = self.check_ok(run("bench", "--only", "index", "--index-chunks", "2000", "--json"))
+        figures = {f["name"]: f for f in json.loads(done.stdout)["figures"]}
+        for kind in ("ivf", "ivfpq"):
+            self.assertGreater(figures["index %s, recall@16" % kind]["value"], 90)
+            self.assertGreater(figures["index %s, fewer bytes read" % kind]["value"], 0)
+            self.assertIn("clustered keys", figures["index %s, recall@16" % kind]["note"])
+
     def test_refusals(self):
         self.require_faiss()
         self.check_error(self.index("--lists", "100000"), 2, "100000 lists are more than")
