@@ -509,7 +509,7 @@ struct EngineOptions {
 struct EngineInfo {
   std::string keys;          // "F32", "BF16", "int8" or "int4"
   uint64_t key_bytes = 0;    // of the routing keys so held
-  uint64_t index_bytes = 0;  // in memory; 0: routing is exact
+  uint64_t index_bytes = 0;  // mapped; 0: routing is exact
 };
 
 // A model with a memory. Each call runs alone; calls from several threads take turns.

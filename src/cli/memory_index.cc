@@ -122,10 +122,12 @@ void print(Session& session, const IndexReport& report, const IndexArguments& ar
                         100 * report.recall, bytes(report.question_bytes),
                         bytes(report.exact_bytes),
                         times_fewer(report.exact_bytes, report.question_bytes)));
-  out.write(fmt::format(
-      "measured with {} of {:.1f} routing tokens ({}); as many others chose the probes\n",
-      counted(report.questions / 2, "question", "questions"), report.question_tokens,
-      report.real_questions ? arguments.questions : "keys of the bank with noise"));
+  out.write(
+      fmt::format("measured with {} of {:.1f} routing tokens ({}); {} others chose the probes\n",
+                  counted(report.questions - report.questions / 2, "question", "questions"),
+                  report.question_tokens,
+                  report.real_questions ? arguments.questions : "keys of the bank with noise",
+                  format_count(report.questions / 2)));
   out.write(fmt::format("indexed {}, {} in {} lists per layer, {} in {} and measured in {}\n",
                         counted(report.documents, "document", "documents"),
                         counted(report.chunks, "chunk", "chunks"), format_count(report.lists),

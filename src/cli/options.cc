@@ -163,7 +163,7 @@ void note_keys(Session& session, const Engine& engine) {
   session.console.line(
       fmt::format("routing keys: {} as {}", format_bytes(info.key_bytes), info.keys));
   if (info.index_bytes > 0)
-    session.console.line(fmt::format("index: {} in memory", format_bytes(info.index_bytes)));
+    session.console.line(fmt::format("index: {}, mapped", format_bytes(info.index_bytes)));
 }
 
 void add_top_k_flag(CLI::App& command, size_t& top_k) {
