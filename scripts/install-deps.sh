@@ -6,10 +6,11 @@
 #   scripts/install-deps.sh         to build, test and run
 #   scripts/install-deps.sh --dev   also clang, clang-format and clang-tidy
 #   scripts/install-deps.sh --train also what the trainer needs (libtorch)
+#   scripts/install-deps.sh --index also what approximate routing needs (FAISS)
 set -euo pipefail
 
 usage() {
-  sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 packages=(
@@ -25,11 +26,14 @@ packages=(
 dev_packages=(clang clang-format clang-tidy libomp-dev)
 # OpenBLAS: libtorch's float32 products; the reference BLAS it would otherwise find is 30 times slower.
 train_packages=(libtorch-dev libopenblas0-openmp)
+# FAISS's centres are found with BLAS products, for which the same holds.
+index_packages=(libfaiss-dev libopenblas0-openmp)
 
 for argument in "$@"; do
   case "$argument" in
     --dev) packages+=("${dev_packages[@]}") ;;
     --train) packages+=("${train_packages[@]}") ;;
+    --index) packages+=("${index_packages[@]}") ;;
     -h | --help) usage; exit 0 ;;
     *)
       echo "install-deps: unknown option '$argument'; see scripts/install-deps.sh --help" >&2

@@ -39,7 +39,7 @@ Json to_json(const Routing& routing) {
   Json layers = Json::array();
   for (const LayerRouting& layer : routing.layers) {
     Json object = {{"layer", layer.layer}, {"documents", to_json(layer.documents)}};
-    if (layer.rescored > 0) {  // with compressed keys only
+    if (layer.rescored > 0) {  // with compressed keys or an index only
       object["rescored"] = layer.rescored;
       object["certain"] = layer.certain;
     }

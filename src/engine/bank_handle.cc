@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "approximate/bank_index.h"
 #include "base/hash.h"
 #include "engine/guard.h"
 #include "engine/ingest.h"
@@ -207,6 +208,9 @@ Result<CompactReport> Bank::compact(const CompactOptions& options,
     report.bytes_before = done.bytes_before;
     report.bytes_after = done.bytes_after;
     report.stopped = done.stopped;
+    const std::lock_guard lock(impl_->busy);
+    MSA_ASSIGN(const auto snapshot, impl_->reader->snapshot());
+    remove_stale_index(impl_->reader->folder(), *snapshot);
     return report;
   });
 }

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <random>
 
+#include "engine/bench_index.h"
 #include "engine/guard.h"
 #include "engine/machine.h"
 #include "engine/model_handle.h"
@@ -482,6 +483,9 @@ Result<BenchReport> benchmark(const Model& model, const BenchOptions& options,
     if (options.encode) MSA_TRY(bench_encode(impl, options, stop, report));
     if (options.generate) MSA_TRY(bench_generate(impl, options, stop, report));
     if (options.route) MSA_TRY(bench_route(*impl.backend, options, stop, report));
+    if (options.index)
+      MSA_TRY(bench_index(*impl.backend, options, stop,
+                          [&](BenchFigure figure) { report.add(std::move(figure)); }));
     return report.finish();
   });
 }
@@ -496,7 +500,10 @@ Result<BenchReport> benchmark_routing(const BenchOptions& options, int threads,
     Report report(progress);
     report.out.machine = describe_machine();
     report.out.model = backend->describe();
-    MSA_TRY(bench_route(*backend, options, stop, report));
+    if (options.route) MSA_TRY(bench_route(*backend, options, stop, report));
+    if (options.index)
+      MSA_TRY(bench_index(*backend, options, stop,
+                          [&](BenchFigure figure) { report.add(std::move(figure)); }));
     return report.finish();
   });
 }

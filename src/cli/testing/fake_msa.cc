@@ -192,6 +192,15 @@ Result<EncodeReport> encode(const Model&, Bank&, DocumentSource&, const EncodeOp
   return report;
 }
 
+Result<IndexReport> build_index(const Bank&, const IndexOptions& options,
+                                std::function<void(const IndexProgress&)> progress,
+                                std::stop_token) {
+  fake().index_options = options;
+  if (fake().change_error) return *fake().change_error;
+  if (progress) progress({IndexProgress::Stage::building, 1, 2});
+  return fake().index;
+}
+
 Result<Engine> Engine::create(const Model&, const Bank&, const EngineOptions& options) {
   fake().engine_options = options;
   if (fake().engine_error) return *fake().engine_error;

@@ -31,6 +31,7 @@ struct FakeLibrary {
   DamageReport damage;
   RepairReport repair;
   BenchReport bench;
+  IndexReport index;
   std::function<void(std::stop_token)> during_ask, during_encode, during_convert;
 
   // What was asked for.
@@ -46,6 +47,7 @@ struct FakeLibrary {
   EngineOptions engine_options;
   AskOptions ask_options;
   BenchOptions bench_options;
+  IndexOptions index_options;
   std::vector<std::string> questions;
   size_t top_k = 0;
   ModelShape shape;
