@@ -191,12 +191,9 @@ void add_memory(CLI::App& app, Command& chosen) {
       "  msa memory update notes/ --bank memory --model models/MSA-4B\n"
       "  msa memory remove --id notes/old.md --bank memory\n"
       "  msa memory compact --bank memory\n"
-<<<<<<< HEAD
       "  msa memory attach memory part-0 part-1\n"
-      "  msa memory export memory memory.tar.zst\n");
-=======
+      "  msa memory export memory memory.tar.zst\n"
       "  msa memory index --bank memory\n");
->>>>>>> faiss
 
   CLI::App& info = add_part(memory, chosen, "info", "What the bank holds and how large it is",
                             arguments, run_info);
@@ -233,11 +230,8 @@ void add_memory(CLI::App& app, Command& chosen) {
 
   add_memory_repair(memory, chosen);
   add_memory_changes(memory, chosen);
-<<<<<<< HEAD
   add_memory_transfers(memory, chosen);
-=======
   add_memory_index(memory, chosen);
->>>>>>> faiss
 }
 
 }  // namespace msa::cli

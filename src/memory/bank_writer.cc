@@ -13,11 +13,8 @@
 #include "memory/bank.h"
 #include "memory/bank_files.h"
 #include "memory/compaction.h"
-<<<<<<< HEAD
-#include "memory/numbering.h"
-=======
 #include "memory/content.h"
->>>>>>> content
+#include "memory/numbering.h"
 
 namespace msa {
 namespace {
@@ -403,27 +400,18 @@ Result<std::unique_ptr<BankWriter>> open_or_create_numbered(const fs::path& fold
   const int64_t version =
       manifest.content == ContentFormat::int8 ? kInt8CatalogueVersion : kCatalogueVersion;
   MSA_ASSIGN(Catalogue catalogue, exists ? Catalogue::open(file, Catalogue::Access::write)
-<<<<<<< HEAD
-                                         : Catalogue::create(file, json));
-  if (exists) {
-    MSA_ASSIGN(const std::string stored, catalogue.manifest());
-    MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
-    MSA_TRY(check_manifest(bank, manifest, folder));
-  }
-  return started(folder, manifest, std::move(lock), std::move(catalogue), numbering);
+                                         : Catalogue::create(file, json, version));
+  if (!exists)
+    return started(folder, manifest, std::move(lock), std::move(catalogue), numbering);
+  MSA_ASSIGN(const std::string stored, catalogue.manifest());
+  MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
+  MSA_TRY(check_manifest(bank, manifest, folder));
+  return started(folder, bank, std::move(lock), std::move(catalogue), numbering);
 }
 
 Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& folder,
                                                                const BankManifest& manifest) {
   return open_or_create_numbered(folder, manifest, {});
-=======
-                                         : Catalogue::create(file, json, version));
-  if (!exists) return started(folder, manifest, std::move(lock), std::move(catalogue));
-  MSA_ASSIGN(const std::string stored, catalogue.manifest());
-  MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
-  MSA_TRY(check_manifest(bank, manifest, folder));
-  return started(folder, bank, std::move(lock), std::move(catalogue));
->>>>>>> content
 }
 
 Result<std::unique_ptr<BankWriter>> BankWriter::open(const fs::path& folder) {

@@ -11,11 +11,8 @@
 #include <utility>
 
 #include "base/page_advice.h"
-<<<<<<< HEAD
-#include "kernels/int8_rows.h"
-=======
 #include "kernels/cpu/fold.h"
->>>>>>> faiss
+#include "kernels/int8_rows.h"
 
 namespace msa {
 namespace {
