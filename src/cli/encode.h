@@ -18,6 +18,7 @@ struct EncodeArguments {
   bool existing_bank = false;  // one that is not there is an error, and none is made
   std::vector<std::string> paths;
   EncodeOptions options;
+  std::string content = "auto";
   uint64_t segment_mebibytes = 128;
   bool strict = false, json = false;
 };
