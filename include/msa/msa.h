@@ -165,6 +165,7 @@ struct BankInfo {
   std::vector<int> router_layers;
   size_t kv_heads = 0, head_dim = 0, chunk_size = 0;
   std::string dtype, similarity, model_fingerprint, tokenizer_fingerprint;
+  std::string content;  // of pooled keys and values: as dtype, of routing keys, or "int8"
 };
 
 struct StoredDocument {
@@ -216,6 +217,19 @@ struct DamageReport {
   }
 };
 
+// How a bank stores pooled keys and values; routing keys are in the model's precision always.
+enum class ContentType {
+  automatic,  // as the bank has them; in a new one, in the model's precision
+  f32,        // for a model that computes in float32
+  bf16,       // for one that computes in bf16
+  int8,       // 8 bits a value, and a float32 scale for each head of each pooled key and value
+};
+
+struct BankOptions {
+  // Fixed when a bank is made. Another one than an existing bank's is a `mismatch` error.
+  ContentType content = ContentType::automatic;
+};
+
 // A folder of encoded documents (docs/memory-bank.md).
 class MSA_API Bank {
  public:
@@ -223,7 +237,8 @@ class MSA_API Bank {
   static Result<Bank> open(const std::filesystem::path& folder);
   // Opens for encoding with `model`, or makes a new one. A bank that another model made is a
   // `mismatch` error.
-  static Result<Bank> open_or_create(const std::filesystem::path& folder, const Model& model);
+  static Result<Bank> open_or_create(const std::filesystem::path& folder, const Model& model,
+                                     const BankOptions& options = {});
 
   Result<BankInfo> info() const;
   // Up to `limit` documents with numbers of at least `first`, without their texts.

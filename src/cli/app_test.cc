@@ -427,6 +427,7 @@ TEST_F(App, EncodeReports) {
       msa_with({"encode", "a.jsonl", "notes", "--passage-tokens", "256", "--segment-mib", "2"}), 0);
   EXPECT_EQ(fake().encode_options.passage_tokens, 256u);
   EXPECT_EQ(fake().encode_options.segment_bytes, 2u << 20);
+  EXPECT_EQ(fake().bank_options.content, ContentType::automatic);
   EXPECT_THAT(fake().document_paths, ElementsAre("a.jsonl", "notes"));
   EXPECT_THAT(out_, HasSubstr("encoded 3 passages (1,500 tokens, 0 chunks) of 2 documents in "));
   EXPECT_THAT(out_, HasSubstr("already in the bank: 1 passage\n"));
@@ -578,6 +579,28 @@ TEST_F(App, MemoryCompact) {
   EXPECT_EQ(msa({"memory", "compact", "-b", "x"}), 130);
   fake().change_error = Error{Code::busy, "x: in use"};
   expect_failure(msa({"memory", "compact", "-b", "x"}), 6, "x: in use");
+}
+
+TEST_F(App, ContentIsStoredAsAskedFor) {
+  fake().report.passages = 1;
+  const std::pair<const char*, ContentType> types[] = {{"auto", ContentType::automatic},
+                                                       {"f32", ContentType::f32},
+                                                       {"bf16", ContentType::bf16},
+                                                       {"int8", ContentType::int8}};
+  for (const auto& [name, type] : types) {
+    EXPECT_EQ(msa_with({"encode", "x", "--content", name}), 0);
+    EXPECT_EQ(fake().bank_options.content, type) << name;
+  }
+  EXPECT_EQ(msa_with({"memory", "add", "x"}), 0);
+  EXPECT_EQ(fake().bank_options.content, ContentType::automatic);
+  EXPECT_EQ(msa_with({"memory", "update", "x", "--content", "int8"}), 0);
+  EXPECT_EQ(fake().bank_options.content, ContentType::int8);
+  expect_failure(msa_with({"encode", "x", "--content", "int4"}), 2, "'int4' is not one of auto");
+  fake().bank_info.dtype = "BF16", fake().bank_info.content = "int8";
+  EXPECT_EQ(msa({"memory", "info", "-b", "x"}), 0);
+  EXPECT_THAT(out_, HasSubstr("BF16, keys and values int8"));
+  EXPECT_EQ(msa({"memory", "info", "-b", "x", "--json"}), 0);
+  EXPECT_EQ(Json::parse(out_)["content"], "int8");
 }
 
 TEST_F(App, MemoryAddAndUpdateNeedABank) {

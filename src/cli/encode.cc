@@ -75,6 +75,13 @@ void print_report(Session& session, const EncodeReport& report, const BankInfo& 
                         counted(bank.chunks, "chunk", "chunks"), format_bytes(bank.disk_bytes)));
 }
 
+BankOptions bank_options(const std::string& content) {
+  return {content == "f32"    ? ContentType::f32
+          : content == "bf16" ? ContentType::bf16
+          : content == "int8" ? ContentType::int8
+                              : ContentType::automatic};
+}
+
 }  // namespace
 
 Result<Shard> parse_shard(const std::string& text, uint32_t first_number) {
@@ -108,7 +115,7 @@ Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments) 
   MSA_ASSIGN(const std::unique_ptr<DocumentSource> source,
              open_documents({arguments.paths.begin(), arguments.paths.end()}, reading));
   MSA_ASSIGN(const Model model, open_model(session, arguments.model));
-  MSA_ASSIGN(Bank bank, Bank::open_or_create(folder, model));
+  MSA_ASSIGN(Bank bank, Bank::open_or_create(folder, model, bank_options(arguments.content)));
   note_random_weights(session, model);
 
   StopOnSignal stop([&] {
@@ -180,6 +187,13 @@ void add_encode_options(CLI::App& command, EncodeArguments& arguments) {
       ->type_name("N")
       ->check(whole_number(1, 1'000'000))
       ->capture_default_str();
+  command
+      .add_option("--content", arguments.content,
+                  "Store pooled keys and values as f32, bf16 or int8; auto: as the bank does, in a "
+                  "new one in the model's precision")
+      ->type_name("NAME")
+      ->check(one_of({"auto", "f32", "bf16", "int8"}))
+      ->capture_default_str();
   add_segment_flag(command, arguments.segment_mebibytes,
                    "Commit after so many MiB of encoded documents");
   command.add_flag("--strict", arguments.strict, "Exit with 7 if any document was bad");
@@ -209,6 +223,7 @@ void add_encode(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  msa encode notes/ report.md --bank memory --model models/MSA-4B\n"
       "  msa encode corpus.jsonl.zst -b memory -m models/MSA-4B --passage-tokens 256\n"
+      "  msa encode corpus/ -b memory -m models/MSA-4B --content int8\n"
       "  pandoc book.epub -t plain | msa encode - -b memory -m models/MSA-4B\n"
       "  msa encode corpus/ --shard 2/8 -b part-2 -m models/MSA-4B   # then: msa memory attach\n");
   command.callback([&chosen, arguments] {

@@ -19,6 +19,7 @@ struct EncodeArguments {
   bool existing_bank = false;  // one that is not there is an error, and none is made
   std::vector<std::string> paths;
   EncodeOptions options;
+  std::string content = "auto";
   std::string shard;  // "1/4"; empty: all documents
   uint32_t first_number = 0;
   uint64_t segment_mebibytes = 128;

@@ -125,6 +125,7 @@ Json to_json(const BankInfo& info) {
           {"head_dim", info.head_dim},
           {"chunk_size", info.chunk_size},
           {"dtype", info.dtype},
+          {"content", info.content},
           {"similarity", info.similarity},
           {"model_fingerprint", info.model_fingerprint},
           {"tokenizer_fingerprint", info.tokenizer_fingerprint}};

@@ -58,7 +58,9 @@ Result<ExitCode> run_info(Session& session, const MemoryArguments& arguments) {
   row("keys and values", format_bytes(info.content_bytes));
   row("texts", format_bytes(info.text_bytes));
   row("on disk", format_bytes(info.disk_bytes));
-  row("stored as", info.dtype);
+  row("stored as", info.content == info.dtype
+                       ? info.dtype
+                       : fmt::format("{}, keys and values {}", info.dtype, info.content));
   row("similarity", info.similarity);
   row("heads", fmt::format("{} of {}", info.kv_heads, info.head_dim));
   row("router layers", fmt::format("{}", fmt::join(info.router_layers, ", ")));

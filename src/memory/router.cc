@@ -264,17 +264,17 @@ std::vector<ConstAnyMat> Router::content_of(size_t l, std::span<const RouteHit> 
   widened_.reserve_discarding(bytes);
   std::vector<ConstAnyMat> content;
   content.reserve(hits.size());
-  std::byte* free = widened_.data();
+  std::byte* room = widened_.data();
   for (const RouteHit& hit : hits) {
     const size_t first = place(hit).first_chunk, rows = place(hit).chunks;
     if (!is_int8(layer(hit))) {
       content.push_back(layer(hit).content.slice_rows(first, rows));
       continue;
     }
-    const AnyMat to(free, layer(hit).keys.dtype, rows, cols);
+    const AnyMat to(room, layer(hit).keys.dtype, rows, cols);
     from_int8_rows(layer(hit).content_int8.slice_rows(first, rows), to);
     content.push_back(to);
-    free += rows * cols * size_of(to.dtype);
+    room += rows * cols * size_of(to.dtype);
   }
   return content;
 }

@@ -116,8 +116,10 @@ Result<Bank> Bank::open(const std::filesystem::path& folder) {
   if (fake().bank_error) return *fake().bank_error;
   return Bank(std::make_shared<Impl>());
 }
-Result<Bank> Bank::open_or_create(const std::filesystem::path& folder, const Model&) {
+Result<Bank> Bank::open_or_create(const std::filesystem::path& folder, const Model&,
+                                  const BankOptions& options) {
   fake().calls.push_back("Bank::open_or_create");
+  fake().bank_options = options;
   fake().bank_path = folder;
   if (fake().bank_error) return *fake().bank_error;
   return Bank(std::make_shared<Impl>());

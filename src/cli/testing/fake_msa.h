@@ -40,6 +40,7 @@ struct FakeLibrary {
   std::vector<std::filesystem::path> document_paths;
   ModelOptions model_options;
   EncodeOptions encode_options;
+  BankOptions bank_options;
   CompactOptions compact_options;
   RepairOptions repair_options;
   std::vector<std::string> removed_ids;
