@@ -56,7 +56,7 @@ EXAMS = {
     },
     "needle": {
         "about": "needle tasks in RULER's eight forms",
-        "options": ["--task", "needle", "--tokens", "16K,64K,256K,1M"],
+        "options": ["--task", "needle", "--tokens", "16K,64K,256K,1M,10M"],
         "questions": 96,
         "plot": "needle.svg",
     },
@@ -101,10 +101,43 @@ def table(result):
     return lines
 
 
+def rows_of(results, exam, **wanted):
+    """The rows over all questions of an exam: of every size, or of those that are as `wanted`."""
+    rows = results.get(exam, {}).get("results", [])
+    kinds = {row["kind"] for row in rows}
+    kind = "mean of kinds" if exam == "needle" and "mean of kinds" in kinds else "all"
+    return [row for row in rows if row["kind"] == kind and all(row[k] == v for k, v in wanted.items())]
+
+
+def summary(results):
+    """The main figures of all exams, one line each."""
+    lines = ["| on unseen names, texts and phrasings | right | handed over in the first round | all handed over |",
+             "|---|---|---|---|"]
+
+    def add(about, row, key="accuracy"):
+        error = f" ± {100 * row['accuracy_error']:.1f}" if key == "accuracy" else ""
+        lines.append(f"| {about} | {percent(row[key])}{error} | {percent(row.get('injected_first'))} "
+                     f"| {percent(row.get('injected_all'))} |")
+
+    for row in rows_of(results, "needle"):
+        add(f"needle tasks, {row['size']} tokens, mean of eight", row)
+    for row in rows_of(results, "encyclopaedia-1"):
+        add(f"generated encyclopaedia, one hop, {row['size']}", row)
+    for row in rows_of(results, "encyclopaedia-2"):
+        add(f"generated encyclopaedia, two hops, {row['size']}, {row['mode']}", row)
+    for row in rows_of(results, "factbook-1"):
+        add("World Factbook, one hop (answer contains the value)", row, "contains")
+    for row in rows_of(results, "factbook-2"):
+        add("World Factbook, two hops (answer contains the value)", row, "contains")
+    for row in rows_of(results, "prose"):
+        add("Wikipedia, 6,119 passages", row)
+    return lines
+
+
 def page(results):
     lines = ["# Evaluation of the demo model", "",
              "Written by `scripts/evaluate-demo.py`; docs/evaluation.md says what is asked and what the columns are. "
-             "Per cent, except times.", ""]
+             "Per cent, except times.", "", "## Summary", ""] + summary(results) + [""]
     for name, exam in EXAMS.items():
         if name not in results:
             continue

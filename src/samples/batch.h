@@ -27,6 +27,8 @@ struct Batch {
   std::vector<int32_t> doc_starts;       // N+1, into doc_tokens
   std::vector<int32_t> doc_group;        // N
   std::vector<uint32_t> doc_number;      // N, the n each was numbered with
+  std::vector<uint64_t> doc_subject;     // N, what each is about: a hash, below 2^48, of its title
+                                         // or, where it has none, of its first words
   std::vector<float> doc_label_weights;  // per token: weight of predicting the one after it, as
                                          // language model; empty: no loss on documents
 
@@ -69,6 +71,11 @@ struct BatchOptions {
   // weight 1) in the second half: the exercise that starts copying.
   double repeat_share = 0;
   size_t repeat_tokens = 64;  // of one such half
+  // Share of samples that become reading exercises: sequences without a memory in which the texts
+  // of at most so many documents were handed over, and question after question about them is
+  // answered (answer labels). Many more answers per token than with a sequence for each.
+  double reading_share = 0;
+  size_t reading_documents = 4;
 };
 
 // Makes batches from a stream of samples. Deterministic: batch n depends on construction and n

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/random.h"
 #include "samples/batch.h"
 #include "samples/sequence.h"
@@ -47,6 +48,8 @@ Result<void> check(const BatchOptions& options) {
       {"text_weight", options.text_weight, 0, kMostWeight},
       {"document_weight", options.document_weight, 0, kMostWeight},
       {"repeat_share", options.repeat_share, 0, 0.99},
+      {"reading_share", options.reading_share, 0, 1},
+      {"reading_documents", static_cast<double>(options.reading_documents), 1, kMostTokens},
       {"repeat_tokens", static_cast<double>(options.repeat_tokens), kFewestRepeated,
        // two halves of one sequence must leave room for others
        options.repeat_share > 0
@@ -71,6 +74,14 @@ std::vector<TokenId> ordinary_tokens(const Tokenizer& tokenizer) {
   return tokens;
 }
 
+uint64_t subject_of(const SampleDocument& document) {
+  constexpr size_t kFirstWords = 40;  // bytes
+  const std::string_view subject = document.title.empty()
+                                       ? std::string_view(document.text).substr(0, kFirstWords)
+                                       : std::string_view(document.title);
+  return hash64(subject) & ((uint64_t{1} << 48) - 1);
+}
+
 // A step under construction.
 class Step {
  public:
@@ -81,6 +92,8 @@ class Step {
 
   // Adds the sample if its tokens fit; otherwise the batch stays as it was.
   bool add(const Sample& sample) {
+    if (options_.reading_share > 0 && random_.chance(options_.reading_share))
+      return add_reading(sample);
     // Documents are told apart by their text: across samples where they form one memory, else
     // within the sample.
     if (!options_.share_documents) known_.clear();
@@ -100,6 +113,7 @@ class Step {
         Document& document = fresh.emplace_back();
         document.number = new_number();
         document.group = group();
+        document.subject = subject_of(from);
         document.tokens = document_tokens(tokenizer_, document.number, *text);
         cut(document.tokens, document.number);
         document.text = std::move(text);
@@ -170,6 +184,7 @@ class Step {
       batch.doc_starts.push_back(static_cast<int32_t>(batch.doc_tokens.size()));
       batch.doc_group.push_back(document.group);
       batch.doc_number.push_back(document.number);
+      batch.doc_subject.push_back(document.subject);
       if (options_.document_weight > 0) {
         batch.doc_label_weights.resize(batch.doc_tokens.size(), options_.document_weight);
         batch.doc_label_weights.back() = 0;  // nothing follows the last token
@@ -185,6 +200,7 @@ class Step {
   struct Document {
     uint32_t number = 0;
     int32_t group = 0;
+    uint64_t subject = 0;
     std::unique_ptr<const std::string> text;  // stays where it is: known_ looks at it
     std::vector<TokenId> tokens;
   };
@@ -192,6 +208,7 @@ class Step {
     QuerySequence sequence;
     int32_t group = 0;
     std::vector<size_t> relevant;
+    bool repeats = false;  // random tokens that come twice
   };
 
   // What documents and questions may take.
@@ -202,6 +219,52 @@ class Step {
 
   // Of the sample that is being added.
   int32_t group() const { return options_.share_documents ? 0 : static_cast<int32_t>(samples_); }
+
+  // Adds the sample's questions as reading exercises, if their tokens fit.
+  bool add_reading(const Sample& sample) {
+    std::vector<NumberedDocument> documents;
+    for (const SampleDocument& from : sample.documents)
+      documents.push_back({new_number(), document_text(from.title, from.text)});
+    // Of each question, the documents that answer it.
+    std::vector<std::set<uint32_t>> needed;
+    for (const SampleQuestion& question : sample.questions) {
+      std::set<uint32_t>& all = needed.emplace_back();
+      for (const std::vector<uint32_t>& step : question.steps) all.insert(step.begin(), step.end());
+    }
+    std::vector<size_t> left(sample.questions.size());
+    for (size_t i = 0; i < left.size(); ++i) left[i] = i;
+    std::vector<Query> queries;
+    size_t tokens = 0;
+    while (!left.empty()) {
+      // Documents of the first question that is left, and of others while there is room for them.
+      const size_t most = random_.between(1, options_.reading_documents);
+      std::set<uint32_t> read = needed[left.front()];
+      for (const size_t i : left) {
+        std::set<uint32_t> both = read;
+        both.insert(needed[i].begin(), needed[i].end());
+        if (both.size() <= most) read = std::move(both);
+      }
+      std::vector<ReadingQuestion> questions;
+      std::erase_if(left, [&](size_t i) {
+        if (!std::includes(read.begin(), read.end(), needed[i].begin(), needed[i].end()))
+          return false;
+        questions.push_back({sample.questions[i].question, sample.questions[i].answer});
+        return true;
+      });
+      random_.shuffle(questions);
+      std::vector<NumberedDocument> handed_over;
+      for (const uint32_t d : read) handed_over.push_back(documents[d]);
+      Query& query = queries.emplace_back();
+      query.sequence = reading_sequence(tokenizer_, handed_over, questions);
+      query.group = -1;
+      tokens += query.sequence.tokens.size();
+    }
+    if (tokens > budget() - tokens_) return false;
+    tokens_ += tokens;
+    ++samples_;
+    std::move(queries.begin(), queries.end(), std::back_inserter(queries_));
+    return true;
+  }
 
   // A number that no other document of the step has. Where the lengths asked for have not enough
   // numbers, longer ones are taken too.
@@ -238,6 +301,7 @@ class Step {
           std::min<size_t>(random_.between(kFewestRepeated, options_.repeat_tokens), left / 2);
       Query& query = queries_.emplace_back();
       query.group = -1;
+      query.repeats = true;
       QuerySequence& sequence = query.sequence;
       for (size_t i = 0; i < half; ++i) sequence.tokens.push_back(random_.pick(ordinary_));
       for (size_t i = 0; i < half; ++i) sequence.tokens.push_back(sequence.tokens[i]);
@@ -257,10 +321,10 @@ class Step {
       LabelKind kind = sequence.kinds[t];
       float weight = 0;
       if (label >= 0) {
-        weight = query.group < 0             ? 1
+        weight = query.repeats               ? 1
                  : kind == LabelKind::number ? options_.number_weight
                                              : options_.answer_weight;
-      } else if (options_.text_weight > 0 && t + 1 < sequence.tokens.size() && query.group >= 0) {
+      } else if (options_.text_weight > 0 && t + 1 < sequence.tokens.size() && !query.repeats) {
         label = sequence.tokens[t + 1];
         kind = LabelKind::text;
         weight = options_.text_weight;

@@ -460,6 +460,105 @@ TEST(Batcher, Repeats) {
   }
 }
 
+// Sequences without a memory in which every question of a sample is answered once, from texts that
+// hold what it needs.
+TEST(Batcher, ReadingExercises) {
+  BatchOptions options;
+  options.tokens = 6000;
+  options.documents = 1;
+  options.reading_share = 1;
+  options.reading_documents = 3;
+  options.text_weight = 0.25f;
+  const auto from = batcher(options, testing::random_sample);
+  const Batch batch = next(*from);
+  EXPECT_EQ(batch.documents(), 0u);
+  std::map<std::string, int> asked, expected;
+  size_t several = 0, most_documents = 0;
+  for (size_t q = 0; q < batch.queries(); ++q) {
+    EXPECT_EQ(batch.query_group[q], -1);
+    const auto begin = static_cast<size_t>(batch.query_starts[q]);
+    const auto end = static_cast<size_t>(batch.query_starts[q + 1]);
+    const std::string text =
+        tokenizer().decode(std::span(batch.query_tokens).subspan(begin, end - begin));
+    const std::string request = "The user's question is: ";
+    size_t questions = 0;
+    for (size_t at = text.find(request); at != std::string::npos; at = text.find(request, at + 1)) {
+      at += request.size();
+      ++asked[text.substr(at, text.find("\n<|object_ref_end|>", at) - at)];
+      ++questions;
+    }
+    EXPECT_GE(questions, 1u);
+    several += questions > 1;
+    const std::string numbers = text.substr(text.find("<|im_start|>[") + 12);
+    most_documents = std::max<size_t>(
+        most_documents,
+        static_cast<size_t>(std::count(
+            numbers.begin(),
+            numbers.begin() + static_cast<std::ptrdiff_t>(numbers.find("<|object_ref_end|>")),
+            '[')));
+    for (size_t t = begin; t < end; ++t) {
+      EXPECT_EQ(batch.routes[t], 0);
+      if (batch.labels[t] < 0) continue;
+      EXPECT_EQ(batch.label_weights[t],
+                batch.label_kinds[t] == LabelKind::answer ? options.answer_weight : 0.25f);
+    }
+  }
+  for (uint64_t i = 0; testing::random_sample(i).questions.size() > 0; ++i) {
+    const Sample sample = testing::random_sample(i);
+    if (!asked.contains(sample.questions.front().question)) break;
+    for (const SampleQuestion& question : sample.questions) ++expected[question.question];
+  }
+  EXPECT_EQ(asked, expected);
+  EXPECT_GT(several, 0u);
+  // A question may need more than the limit; others are then not added to it.
+  EXPECT_GE(most_documents, 2u);
+}
+
+TEST(Batcher, ReadingExercisesAreAShareOfTheSamples) {
+  BatchOptions options;
+  options.tokens = 30'000;
+  options.documents = 1;
+  options.reading_share = 0.5;
+  const auto from = batcher(options, testing::random_sample);
+  const Batch batch = next(*from);
+  size_t reading = 0, routing = 0;
+  for (size_t q = 0; q < batch.queries(); ++q) (batch.query_group[q] < 0 ? reading : routing)++;
+  EXPECT_GT(reading, 10u);
+  EXPECT_GT(routing, 10u);
+  EXPECT_EQ(batch.doc_subject.size(), batch.documents());
+}
+
+TEST(Batcher, SubjectsAreTitlesOrFirstWords) {
+  BatchOptions options;
+  options.documents = 4;
+  options.tokens = 2000;
+  const auto from = batcher(options, [](uint64_t index) {
+    Sample sample;
+    const std::string long_beginning = "The River Koshond is a winding river in the north";
+    sample.documents = {{"Chad: Population", fmt::format("19 million, {}", index), ""},
+                        {"Chad: Population", fmt::format("renamed {}", index), ""},
+                        {"", fmt::format("{} {}", long_beginning, index), ""},
+                        {"", fmt::format("Other {}", index), ""}};
+    sample.questions = {{"Q?", {{0}}, "A", {}, {}, ""}};
+    sample.where = "made";
+    return sample;
+  });
+  const Batch batch = next(*from);
+  std::map<uint64_t, size_t> counts;
+  for (const uint64_t subject : batch.doc_subject) {
+    EXPECT_LT(subject, uint64_t{1} << 48);
+    ++counts[subject];
+  }
+  const size_t samples = batch.documents() / 4;
+  std::vector<size_t> sizes;
+  for (const auto& [subject, count] : counts) sizes.push_back(count);
+  std::sort(sizes.begin(), sizes.end());
+  std::vector<size_t> expected(samples, 1);
+  expected.insert(expected.end(), {samples, 2 * samples});
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(sizes, expected);
+}
+
 TEST(Batcher, TooLongSamplesArePassedOver) {
   BatchOptions options;
   options.tokens = 600;
@@ -592,6 +691,10 @@ TEST(Batcher, RefusesOptionsThatMakeNoSense) {
               HasSubstr("batch.repeat_share: 1"));
   EXPECT_THAT(message_of(with([](O& o) { o.repeat_share = kNan; })),
               HasSubstr("batch.repeat_share: nan"));
+  EXPECT_THAT(message_of(with([](O& o) { o.reading_share = 1.5; })),
+              HasSubstr("batch.reading_share: 1.5"));
+  EXPECT_THAT(message_of(with([](O& o) { o.reading_documents = 0; })),
+              HasSubstr("batch.reading_documents: 0"));
   EXPECT_THAT(message_of(with([](O& o) { o.repeat_tokens = 7; })),
               HasSubstr("batch.repeat_tokens: 7"));
   EXPECT_THAT(message_of(with([](O& o) {

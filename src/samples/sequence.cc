@@ -27,13 +27,42 @@ void append_target(QuerySequence& query, const std::vector<TokenId>& target, Lab
   }
 }
 
+// What a round writes and gets for some documents, which are put into the order of their numbers.
+struct Round {
+  std::vector<TokenId> target;
+  InjectedTokens texts;
+};
+Round retrieval_round(const Tokenizer& tokenizer, const std::vector<NumberedDocument>& brought) {
+  std::vector<const NumberedDocument*> documents;
+  for (const NumberedDocument& document : brought) documents.push_back(&document);
+  std::sort(documents.begin(), documents.end(),
+            [](const auto* a, const auto* b) { return a->number < b->number; });
+  std::string numbers;
+  std::vector<InjectedDocument> injected;
+  for (const NumberedDocument* document : documents) {
+    numbers += fmt::format("[{}]", document->number);
+    injected.push_back({document->number, document->text});
+  }
+  Round round{tokenizer.encode(numbers), injected_tokens(tokenizer, injected)};
+  append(round.target, tokenizer.encode(kRoundEnd));
+  return round;
+}
+
+// The request to answer a question, and the answer.
+void append_answer(const Tokenizer& tokenizer, QuerySequence& query, const std::string& question,
+                   const std::string& answer) {
+  append(query.tokens, answer_request_tokens(tokenizer, question));
+  query.routes.resize(query.tokens.size(), 0);
+  append_target(query, tokenizer.encode(fmt::format("{} {}{}", kAnswerLead, answer, kImEnd)),
+                LabelKind::answer);
+}
+
 }  // namespace
 
 std::vector<QuerySequence> question_sequences(
     const Tokenizer& tokenizer, const std::string& question, const std::string& answer,
     const std::vector<std::vector<NumberedDocument>>& steps) {
   const QuestionTokens start = question_tokens(tokenizer, question);
-  const std::vector<TokenId> round_end = tokenizer.encode(kRoundEnd);
 
   std::vector<QuerySequence> queries;
   std::vector<TokenId> prompt = start.tokens;
@@ -49,35 +78,33 @@ std::vector<QuerySequence> question_sequences(
   };
 
   for (size_t s = 0; s < steps.size(); ++s) {
-    std::vector<const NumberedDocument*> documents;
-    for (const NumberedDocument& document : steps[s]) documents.push_back(&document);
-    std::sort(documents.begin(), documents.end(),
-              [](const auto* a, const auto* b) { return a->number < b->number; });
-    std::string numbers;
-    std::vector<InjectedDocument> injected;
-    for (const NumberedDocument* document : documents) {
-      numbers += fmt::format("[{}]", document->number);
-      injected.push_back({document->number, document->text});
-    }
-    std::vector<TokenId> target = tokenizer.encode(numbers);
-    append(target, round_end);
-    append_target(queries[begin(s == 0)], target, LabelKind::number);
-
-    append(prompt, target);
-    const InjectedTokens texts = injected_tokens(tokenizer, injected);
+    const Round round = retrieval_round(tokenizer, steps[s]);
+    append_target(queries[begin(s == 0)], round.target, LabelKind::number);
+    append(prompt, round.target);
     handed_over_at = prompt.size();
-    handed_over_routing = texts.routing;
-    append(prompt, texts.tokens);
+    handed_over_routing = round.texts.routing;
+    append(prompt, round.texts.tokens);
   }
 
   QuerySequence& query = queries[begin(steps.empty())];
   append_target(query, tokenizer.encode(kEndOfRetrieve), LabelKind::answer);
-  const std::vector<TokenId> request = answer_request_tokens(tokenizer, question);
-  append(query.tokens, request);
-  query.routes.resize(query.tokens.size(), 0);
-  append_target(query, tokenizer.encode(fmt::format("{} {}{}", kAnswerLead, answer, kImEnd)),
-                LabelKind::answer);
+  append_answer(tokenizer, query, question, answer);
   return queries;
+}
+
+QuerySequence reading_sequence(const Tokenizer& tokenizer,
+                               const std::vector<NumberedDocument>& documents,
+                               const std::vector<ReadingQuestion>& questions) {
+  const Round round = retrieval_round(tokenizer, documents);
+  QuerySequence query;
+  query.tokens = question_tokens(tokenizer, questions.front().question).tokens;
+  append(query.tokens, round.target);
+  append(query.tokens, round.texts.tokens);
+  query.routes.resize(query.tokens.size(), 0);
+  append_target(query, tokenizer.encode(kEndOfRetrieve), LabelKind::answer);
+  for (const ReadingQuestion& one : questions)
+    append_answer(tokenizer, query, one.question, one.answer);
+  return query;
 }
 
 }  // namespace msa

@@ -33,4 +33,17 @@ std::vector<QuerySequence> question_sequences(
     const Tokenizer& tokenizer, const std::string& question, const std::string& answer,
     const std::vector<std::vector<NumberedDocument>>& steps);
 
+// A question that documents handed over answer.
+struct ReadingQuestion {
+  std::string question, answer;
+};
+
+// One sequence in which all questions, at least one, are answered from the documents, one after the
+// other: the block of the first question, the documents' numbers and texts as a round brings them,
+// `<End-of-Retrieve>`, and per question the answer request and the answer. Answer labels as in
+// question_sequences(); nothing routes.
+QuerySequence reading_sequence(const Tokenizer& tokenizer,
+                               const std::vector<NumberedDocument>& documents,
+                               const std::vector<ReadingQuestion>& questions);
+
 }  // namespace msa

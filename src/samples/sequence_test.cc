@@ -103,6 +103,35 @@ TEST(Sequence, QuestionRoutesFirstThenTheLastTextsToo) {
   EXPECT_EQ(routing_text(queries[2]), std::string(kBlock) + "[3]. Bill was born on May 5, 1939.\n");
 }
 
+TEST(Sequence, ReadingIsOneAnswerAfterTheOther) {
+  const QuerySequence query =
+      reading_sequence(tokenizer(), {{812, "Erik\nSon of Bill."}, {40, "Forty."}},
+                       {{"Whose son is Erik?", "Bill"},
+                        {"What does 40 say?", "Forty"},
+                        {"Who is Bill's son?", "Erik"}});
+  EXPECT_EQ(text_of(query),
+            "\nPlease answer the question based on the above historical document information\n\n"
+            "Whose son is Erik?\nPlease return all documents related to the question\n"
+            "<|im_end|>\n<|im_start|>[40][812]<|object_ref_end|>"
+            "[40]. Forty.\n[812]. Erik\nSon of Bill.\n<|object_ref_end|><End-of-Retrieve>"
+            "<|im_start|>The user's question is: Whose son is Erik?\n<|object_ref_end|>"
+            "The answer to the question is: Bill<|im_end|>"
+            "<|im_start|>The user's question is: What does 40 say?\n<|object_ref_end|>"
+            "The answer to the question is: Forty<|im_end|>"
+            "<|im_start|>The user's question is: Who is Bill's son?\n<|object_ref_end|>"
+            "The answer to the question is: Erik<|im_end|>");
+  EXPECT_EQ(labels_text(query, LabelKind::answer),
+            "<End-of-Retrieve>The answer to the question is: Bill<|im_end|>"
+            "The answer to the question is: Forty<|im_end|>"
+            "The answer to the question is: Erik<|im_end|>");
+  EXPECT_EQ(labels_text(query, LabelKind::number), "");
+  EXPECT_EQ(routing_text(query), "");
+  // With one question it ends as the question's own last sequence does.
+  const Steps steps = {{{812, "Erik\nSon of Bill."}, {40, "Forty."}}};
+  EXPECT_EQ(reading_sequence(tokenizer(), steps[0], {{"Q?", "A"}}).tokens,
+            question_sequences(tokenizer(), "Q?", "A", steps).back().tokens);
+}
+
 TEST(Sequence, OneStep) {
   const auto queries = question_sequences(tokenizer(), "Q?", "A", {{{0, "Nought."}}});
   ASSERT_EQ(queries.size(), 2u);

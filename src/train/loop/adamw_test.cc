@@ -76,7 +76,7 @@ TEST(AdamW, AgreesWithLibtorch) {
     theirs.mutable_grad() = gradient.clone();
     ours.mutable_grad() = gradient.clone();
     reference.step();
-    optimizer.update(1e-2, optimizer.gradient_norm());
+    optimizer.update({1e-2}, optimizer.gradient_norm());
   }
   EXPECT_LT((theirs - ours).abs().max().item<double>(), 2e-6);
   EXPECT_EQ(optimizer.updates(), 20u);
@@ -130,7 +130,7 @@ TEST(Optimizer, ClipsToTheNormAndLeavesWhatHasNoGradient) {
   Optimizer optimizer({{"a", a}, {"b", b}}, options);
   a.mutable_grad() = torch::tensor({3.f, 4.f});
   EXPECT_DOUBLE_EQ(optimizer.gradient_norm(), 5);
-  optimizer.update(1, 5);
+  optimizer.update({1}, 5);
   // The gradient as clipped is (0.6, 0.8); a step is g / (|g| + 1); vectors do not decay.
   EXPECT_NEAR(a[0].item<float>(), -0.6 / 1.6, 1e-6);
   EXPECT_NEAR(a[1].item<float>(), -0.8 / 1.8, 1e-6);
@@ -148,7 +148,7 @@ TEST(Optimizer, MatricesDecay) {
   Optimizer optimizer({{"m", matrix}, {"v", vector}}, options);
   matrix.mutable_grad() = torch::zeros({2, 2});
   vector.mutable_grad() = torch::zeros({2});
-  optimizer.update(0.1, 0);
+  optimizer.update({0.1}, 0);
   EXPECT_NEAR(matrix[0][0].item<float>(), 0.95, 1e-6);
   EXPECT_EQ(vector[0].item<float>(), 1);
 }

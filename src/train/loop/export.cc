@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "checkpoint/config_text.h"
@@ -25,9 +26,11 @@ Result<void> export_checkpoint(const std::filesystem::path& checkpoint,
   MSA_ASSIGN(const ModelConfig config, parse_config(state.model_config, checkpoint / "state.json"));
   MSA_ASSIGN(const std::unique_ptr<Model> model, Model::create(config, /*seed=*/0));
   const Optimizer optimizer(model->parameters(), {});
-  const Snapshot snapshot(optimizer);
+  std::optional<RouterMemory> negatives;
+  if (state.negatives > 0) negatives.emplace(config, state.negatives, torch::kCPU);
+  const Snapshot snapshot(optimizer, negatives ? &*negatives : nullptr);
   MSA_TRY(read_state_tensors(checkpoint, snapshot.tensors()));
-  snapshot.put_back(optimizer);
+  snapshot.put_back();
   return model->save(
       folder, tokenizer_file, dtype,
       fmt::format("trained by msa-train: {} steps, {} tokens", state.step, state.tokens));

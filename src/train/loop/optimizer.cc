@@ -4,6 +4,7 @@
 #include <span>
 
 #include "train/loop/adamw.h"
+#include "train/loop/muon.h"
 
 namespace msa::train {
 namespace {
@@ -35,8 +36,10 @@ Optimizer::Optimizer(const std::vector<std::pair<std::string, torch::Tensor>>& p
     : options_(options) {
   const torch::NoGradGuard no_gradient;
   for (const auto& [name, values] : parameters)
-    slots_.push_back(
-        {name, values, torch::zeros_like(values.detach()), torch::zeros_like(values.detach())});
+    slots_.push_back({name, values, torch::zeros_like(values.detach()),
+                      torch::zeros_like(values.detach()),
+                      values.dim() == 2 && name.find(".layers.") != std::string::npos,
+                      name.ends_with(".q_norm.weight") || name.ends_with(".k_norm.weight")});
 }
 
 double Optimizer::gradient_norm() const {
@@ -55,10 +58,9 @@ double Optimizer::gradient_norm() const {
   return std::sqrt(sum);
 }
 
-void Optimizer::update(double learning_rate, double norm) {
+void Optimizer::update(const UpdateRule& rule, double norm) {
   const torch::NoGradGuard no_gradient;
   AdamWStep step;
-  step.learning_rate = learning_rate;
   step.beta1 = options_.beta1;
   step.beta2 = options_.beta2;
   step.epsilon = options_.epsilon;
@@ -68,7 +70,14 @@ void Optimizer::update(double learning_rate, double norm) {
     const torch::Tensor& gradient = slot.values.grad();
     if (!gradient.defined()) continue;
     step.weight_decay = slot.values.dim() >= 2 ? options_.weight_decay : 0;
-    if (slot.values.is_cpu())
+    step.learning_rate = rule.learning_rate * (slot.head_norm ? rule.head_norm_rate : 1);
+    if (rule.kind == OptimizerKind::muon && slot.layer_matrix)
+      muon_update(slot.values, gradient, slot.mean,
+                  {.learning_rate = step.learning_rate,
+                   .weight_decay = step.weight_decay,
+                   .gradient_scale = step.gradient_scale},
+                  torch::kBFloat16);
+    else if (slot.values.is_cpu())
       adamw_update(elements(slot.values), elements(gradient.contiguous()), elements(slot.mean),
                    elements(slot.square), step);
     else

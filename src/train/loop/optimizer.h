@@ -1,4 +1,4 @@
-// AdamW over a model's parameters.
+// AdamW or Muon over a model's parameters.
 #pragma once
 
 #include <torch/torch.h>
@@ -12,6 +12,12 @@
 
 namespace msa::train {
 
+struct UpdateRule {
+  double learning_rate = 0;
+  OptimizerKind kind = OptimizerKind::adamw;
+  double head_norm_rate = 1;  // of the gains of q_norm and k_norm, in learning rates
+};
+
 class Optimizer {
  public:
   // Float32 leaves, on one device; the tensors are shared, not copied.
@@ -21,8 +27,10 @@ class Optimizer {
   // Norm of all gradients together; not finite if one of them is not.
   double gradient_norm() const;
   // Applies the gradients, scaled down to the clipping norm where `norm` exceeds it. Parameters
-  // without a gradient stay as they are.
-  void update(double learning_rate, double norm);
+  // without a gradient stay as they are. Muon is for the layers' matrices; vectors, embeddings and
+  // the output matrix go with AdamW then too. The two share the running mean of the gradients, so
+  // that one can follow the other.
+  void update(const UpdateRule& rule, double norm);
   // Lets go of the gradients: the next backward pass starts new ones.
   void drop_gradients();
 
@@ -32,6 +40,8 @@ class Optimizer {
   struct Slot {
     std::string name;
     torch::Tensor values, mean, square;  // of the parameter's shape, float32
+    bool layer_matrix = false;           // what Muon is for
+    bool head_norm = false;              // the gains of q_norm or k_norm
   };
   const std::vector<Slot>& slots() const { return slots_; }
 

@@ -20,6 +20,7 @@ constexpr uint64_t kMaxCount = 1u << 30;
 constexpr uint64_t kMaxLength = uint64_t{1} << 50;
 constexpr size_t kMaxPhases = 1000, kMaxEntries = 1000;
 constexpr size_t kMaxTopK = 65536;
+constexpr uint64_t kMaxNegatives = 1u << 20;
 constexpr double kMaxWeight = 1e6;
 
 const std::vector<std::string_view> kRecipeKeys = {
@@ -31,26 +32,17 @@ const std::vector<std::string_view> kShapeKeys = {
     "head_dim",     "router_layers", "chunk_size",      "top_k",       "rope_theta",
     "rms_norm_eps", "max_positions", "tied_embeddings", "vocabulary",  "decouple_router",
     "head_reduce",  "query_reduce",  "chunk_reduce",    "aux_loss",    "temperature"};
-const std::vector<std::string_view> kPhaseKeys = {"name",
-                                                  "steps",
-                                                  "tokens",
-                                                  "learning_rate",
-                                                  "continue",
-                                                  "schedule",
-                                                  "lm_weight",
-                                                  "aux_weight",
-                                                  "aux_loss",
-                                                  "include_positives",
-                                                  "top_k",
-                                                  "accumulate",
-                                                  "checkpoint_activations",
-                                                  "batch",
-                                                  "data"};
+const std::vector<std::string_view> kPhaseKeys = {
+    "name",      "steps",      "tokens",     "learning_rate",
+    "continue",  "schedule",   "optimizer",  "head_norm_rate",
+    "lm_weight", "aux_weight", "aux_loss",   "include_positives",
+    "top_k",     "negatives",  "accumulate", "checkpoint_activations",
+    "batch",     "data"};
 const std::vector<std::string_view> kScheduleKeys = {"kind", "warmup_steps", "final_share"};
 const std::vector<std::string_view> kBatchKeys = {
-    "documents",         "tokens",        "max_document_tokens", "share_documents",
-    "max_number_digits", "number_weight", "answer_weight",       "text_weight",
-    "document_weight",   "repeat_share",  "repeat_tokens"};
+    "documents",     "tokens",        "max_document_tokens", "share_documents", "max_number_digits",
+    "number_weight", "answer_weight", "text_weight",         "document_weight", "repeat_share",
+    "repeat_tokens", "reading_share", "reading_documents"};
 const std::vector<std::string_view> kEntryKeys = {"task", "file",     "split",
                                                   "seed", "settings", "weight"};
 const std::vector<std::string_view> kOptimizerKeys = {"betas", "eps", "weight_decay", "clip"};
@@ -185,6 +177,9 @@ Result<BatchOptions> read_batch(const JsonSection& section) {
   MSA_ASSIGN(batch.document_weight, read_weight(section, "document_weight", batch.document_weight));
   MSA_ASSIGN(batch.repeat_share, section.real("repeat_share", 0, 0.9, batch.repeat_share));
   MSA_ASSIGN(batch.repeat_tokens, section.whole("repeat_tokens", 2, 1u << 20, batch.repeat_tokens));
+  MSA_ASSIGN(batch.reading_share, section.real("reading_share", 0, 1, batch.reading_share));
+  MSA_ASSIGN(batch.reading_documents,
+             section.whole("reading_documents", 1, 1u << 16, batch.reading_documents));
   return batch;
 }
 
@@ -289,6 +284,9 @@ Result<Phase> read_phase(const JsonSection& section, size_t top_k, const std::st
              section.real("learning_rate", 0, 10,
                           continues ? std::optional<double>(previous_rate) : std::nullopt));
   MSA_ASSIGN(phase.schedule, read_schedule(section.section("schedule")));
+  MSA_ASSIGN(const size_t optimizer, section.choice("optimizer", {"adamw", "muon"}, 0));
+  phase.optimizer = optimizer == 0 ? OptimizerKind::adamw : OptimizerKind::muon;
+  MSA_ASSIGN(phase.head_norm_rate, section.real("head_norm_rate", 0, 1000, 1));
   MSA_ASSIGN(phase.lm_weight, section.real("lm_weight", 0, kMaxWeight, phase.lm_weight));
   MSA_ASSIGN(phase.aux_weight, section.real("aux_weight", 0, kMaxWeight, phase.aux_weight));
   if (phase.lm_weight == 0 && phase.aux_weight == 0)
@@ -297,6 +295,7 @@ Result<Phase> read_phase(const JsonSection& section, size_t top_k, const std::st
   MSA_ASSIGN(phase.aux_loss, read_aux_loss(section, aux_loss));
   MSA_ASSIGN(phase.include_positives, read_include_positives(section));
   MSA_ASSIGN(phase.top_k, read_top_k(section, top_k));
+  MSA_ASSIGN(phase.negatives, section.whole("negatives", 0, kMaxNegatives, 0));
   MSA_ASSIGN(phase.accumulate, section.whole("accumulate", 1, 65536, 1));
   MSA_ASSIGN(phase.checkpoint_activations, section.flag("checkpoint_activations", false));
   MSA_ASSIGN(phase.batch, read_batch(section.section("batch")));

@@ -36,16 +36,21 @@ struct Schedule {
   double final_share = 0.1;
 };
 
+enum class OptimizerKind { adamw, muon };
+
 struct Phase {
   std::string name;
   uint64_t steps = 0, tokens = 0;  // how long: one of the two is not 0
   double learning_rate = 0;        // the peak
   double start_rate = 0;           // where the warm-up starts
   Schedule schedule;
+  OptimizerKind optimizer = OptimizerKind::adamw;
+  double head_norm_rate = 1;  // of the gains of q_norm and k_norm, in learning rates
   double lm_weight = 1, aux_weight = 1;
   std::string aux_loss = "INFONCE";  // a name that parse_aux_loss() knows
   double include_positives = 0;      // share of steps that do
   std::vector<size_t> top_k = {16};  // one is drawn per step
+  size_t negatives = 0;              // chunks of earlier steps that questions are compared with too
   size_t accumulate = 1;             // batches per step
   bool checkpoint_activations = false;
   BatchOptions batch;

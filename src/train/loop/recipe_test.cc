@@ -56,12 +56,14 @@ TEST(Recipe, ReadsEverything) {
     "phases": [
       {"name": "router", "steps": 2e3, "learning_rate": 1e-4, "lm_weight": 0.1, "aux_weight": 1,
        "aux_loss": "BCE", "include_positives": true, "top_k": 1, "accumulate": 2,
-       "checkpoint_activations": true,
+       "checkpoint_activations": true, "optimizer": "muon", "head_norm_rate": 4,
+       "negatives": 2048,
        "schedule": {"kind": "linear", "warmup_steps": 50, "final_share": 0.5},
        "batch": {"documents": 16, "tokens": 2048, "max_document_tokens": 100,
                  "share_documents": false, "max_number_digits": 3, "number_weight": 2,
                  "answer_weight": 0.5, "text_weight": 0.25, "document_weight": 0.3,
-                 "repeat_share": 0.1, "repeat_tokens": 32},
+                 "repeat_share": 0.1, "repeat_tokens": 32, "reading_share": 0.5,
+                 "reading_documents": 2},
        "data": [{"task": "encyclopaedia", "split": "train", "seed": 7, "weight": 2,
                  "settings": {"hops": 2, "kind": "mixed", "strict": true}},
                 {"file": "x.jsonl", "weight": 1}]},
@@ -105,6 +107,11 @@ TEST(Recipe, ReadsEverything) {
   EXPECT_EQ(one.aux_loss, "BCE");
   EXPECT_EQ(one.include_positives, 1);
   EXPECT_TRUE(one.checkpoint_activations);
+  EXPECT_EQ(one.optimizer, OptimizerKind::muon);
+  EXPECT_EQ(one.head_norm_rate, 4);
+  EXPECT_EQ(one.negatives, 2048u);
+  EXPECT_EQ(one.batch.reading_share, 0.5);
+  EXPECT_EQ(one.batch.reading_documents, 2u);
   EXPECT_EQ(one.accumulate, 2u);
   EXPECT_EQ(one.schedule.kind, ScheduleKind::linear);
   EXPECT_EQ(one.batch.documents, 16u);
@@ -120,6 +127,8 @@ TEST(Recipe, ReadsEverything) {
                           testing::Pair("strict", "true")));
   EXPECT_EQ(one.data[1].file, "/work/recipes/x.jsonl");
   const Phase& two = r.phases[1];
+  EXPECT_EQ(two.optimizer, OptimizerKind::adamw);
+  EXPECT_EQ(two.negatives, 0u);
   EXPECT_EQ(two.tokens, 500'000u);
   EXPECT_THAT(two.top_k, ElementsAre(1, 2, 4));
   // It goes on with half of the first phase's rate, and takes the model's loss.

@@ -140,10 +140,11 @@ class TrainingRun {
     }
     MSA_ASSIGN(RunState stored, read_state(*newest));
     MSA_TRY(check_belongs(*newest, stored));
-    const Snapshot snapshot(optimizer_);
-    MSA_TRY(read_state_tensors(*newest, snapshot.tensors()));
-    snapshot.put_back(optimizer_);
     state_ = std::move(stored);
+    if (state_.phase_step > 0) begin_negatives();
+    const Snapshot snapshot(optimizer_, kept_negatives());
+    MSA_TRY(read_state_tensors(*newest, snapshot.tensors()));
+    snapshot.put_back();
     optimizer_.set_updates(state_.updates);
     MSA_ASSIGN(LogFile log, LogFile::resume(log_path(), state_.step));
     log_.emplace(std::move(log));
@@ -182,15 +183,25 @@ class TrainingRun {
     for (size_t i = 0; i < begun && i < recipe_.phases.size(); ++i)
       state_.phase_recipes.push_back(recipe_.phases[i].text);
     state_.updates = optimizer_.updates();
+    state_.negatives = negatives_ ? phase().negatives : 0;
     const std::string note =
         fmt::format("trained by msa-train: {} steps, {} tokens{}{}", state_.step, state_.tokens,
                     recipe_.note.empty() ? "" : "; ", recipe_.note);
     // First what fails if the weights are not finite, so that no such checkpoint comes to be.
     MSA_TRY(model_.save(model_folder(), recipe_.tokenizer, recipe_.save, note));
-    MSA_TRY(save_state(state_folder(), state_, Snapshot(optimizer_).tensors()));
+    MSA_TRY(save_state(state_folder(), state_, Snapshot(optimizer_, kept_negatives()).tensors()));
     saved_ = Clock::now();
     return {};
   }
+
+  // Negatives are a phase's own: they begin with it, empty.
+  void begin_negatives() {
+    negatives_.reset();
+    if (phase().negatives > 0)
+      negatives_.emplace(model_.config(), phase().negatives,
+                         model_.parameters().front().second.device());
+  }
+  RouterMemory* kept_negatives() { return negatives_ ? &*negatives_ : nullptr; }
 
   StepOptions step_options() const {
     StepOptions options;
@@ -211,6 +222,7 @@ class TrainingRun {
                make_batcher_(now.data, now.batch, recipe_.seed + 1000003 * state_.phase));
     if (!state_.batcher.empty()) MSA_TRY(batcher->restore(state_.batcher));
     Prefetcher batches(std::move(batcher), kBatchesAhead);
+    if (state_.phase_step == 0) begin_negatives();
     while (share_done(now, state_.phase_step, state_.phase_tokens) < 1) {
       MSA_TRY(run_step(batches));
       if (state_.step % recipe_.log_every == 0) MSA_TRY(write_log());
@@ -223,6 +235,7 @@ class TrainingRun {
     ++state_.phase;
     state_.phase_step = state_.phase_tokens = 0;
     state_.batcher.clear();
+    negatives_.reset();
     return {};
   }
 
@@ -237,6 +250,7 @@ class TrainingRun {
     bool finite = true;
     options.top_k = drawn_top_k(phase(), recipe_.seed, state_.step);
     options.include_positives = drawn_include_positives(phase(), recipe_.seed, state_.step);
+    options.negatives = kept_negatives();
     for (size_t i = 0; i < phase().accumulate; ++i) {
       MSA_ASSIGN(PreparedBatch prepared, batches.next());
       MSA_ASSIGN(StepResult result, model_.step(prepared.batch, options));
@@ -265,7 +279,7 @@ class TrainingRun {
     MSA_ASSIGN(const bool finite, accumulate(batches, step_options(), last));
     const double norm = finite ? optimizer_.gradient_norm() : 0;
     if (finite && std::isfinite(norm)) {
-      optimizer_.update(rate_, norm);
+      optimizer_.update({rate_, phase().optimizer, phase().head_norm_rate}, norm);
       state_.skipped_in_a_row = 0;
       interval_norm_ += norm;
       ++interval_updates_;
@@ -406,6 +420,7 @@ class TrainingRun {
   const TrainOptions& options_;
   TrainObserver& observer_;
   Optimizer optimizer_;
+  std::optional<RouterMemory> negatives_;
   RunState state_;
   std::optional<LogFile> log_;
   std::vector<Batch> held_out_;

@@ -9,6 +9,7 @@
 
 #include "base/test_folder.h"
 #include "train/loop/state.h"
+#include "train/model/router_memory.h"
 
 namespace msa::train {
 namespace {
@@ -48,6 +49,11 @@ class FakeModel final : public Model {
     const torch::Tensor y = torch::matmul(x, parameters_[0].second) * parameters_[1].second;
     StepResult result;
     result.loss = (y - static_cast<double>(options.top_k)).square().mean();
+    if (options.negatives) {  // what was kept counts
+      result.loss = result.loss + 0.01 * options.negatives->keys(1).sum() * y.mean();
+      options.negatives->add({static_cast<uint64_t>(token)},
+                             {torch::full({1, 1, 8}, static_cast<float>(token))});
+    }
     if (token == kBadLoss) result.loss = result.loss * NAN;
     if (token == kBadGradient)
       result.loss = result.loss + (parameters_[1].second - parameters_[1].second).sqrt().sum();
@@ -243,6 +249,29 @@ TEST_F(TrainingRunTest, ResumesBitForBitFromAnyStep) {
     EXPECT_EQ(tensors_of(folder_ / out), tensors_of(folder_ / "whole")) << stop;
     for (size_t i = 0; i < 3; ++i)
       EXPECT_TRUE(torch::equal(second.parameters()[i].second, whole.parameters()[i].second));
+  }
+}
+
+TEST_F(TrainingRunTest, ResumesWithTheNegativesThatWereKept) {
+  recipe_.phases[1].negatives = 3;
+  recipe_.phases[1].optimizer = OptimizerKind::muon;
+  FakeModel whole, without;
+  ASSERT_TRUE(run(whole, options("whole")).ok());
+  for (const StepOptions& asked : whole.asked)
+    EXPECT_EQ(asked.negatives != nullptr, asked.top_k == 3) << "kept in the second phase only";
+  recipe_.phases[1].negatives = 0;
+  ASSERT_TRUE(run(without, options("without")).ok());
+  EXPECT_NE(tensors_of(folder_ / "whole"), tensors_of(folder_ / "without"));
+  recipe_.phases[1].negatives = 3;
+  for (uint64_t stop = 6; stop <= 16; ++stop) {
+    const std::string out = "stopped" + std::to_string(stop);
+    FakeModel first, second;
+    ASSERT_TRUE(run(first, options(out.c_str(), stop)).ok());
+    TrainOptions again = options(out.c_str());
+    again.resume = true;
+    const Result<TrainOutcome> resumed = run(second, again);
+    ASSERT_TRUE(resumed.ok()) << resumed.error().message;
+    EXPECT_EQ(tensors_of(folder_ / out), tensors_of(folder_ / "whole")) << stop;
   }
 }
 

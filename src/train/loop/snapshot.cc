@@ -4,8 +4,9 @@
 
 namespace msa::train {
 
-Snapshot::Snapshot(const Optimizer& optimizer) {
+Snapshot::Snapshot(const Optimizer& optimizer, const RouterMemory* negatives) {
   const auto add = [&](const std::string& name, const torch::Tensor& tensor) {
+    from_.push_back(tensor.detach());
     host_.push_back(tensor.detach().to(torch::kCPU).contiguous());
     tensors_.push_back(
         {name,
@@ -17,17 +18,16 @@ Snapshot::Snapshot(const Optimizer& optimizer) {
     add("mean." + slot.name, slot.mean);
     add("square." + slot.name, slot.square);
   }
+  if (negatives)
+    for (const auto& [name, tensor] : negatives->tensors()) add(name, tensor);
 }
 
-void Snapshot::put_back(const Optimizer& optimizer) const {
+void Snapshot::put_back() const {
   const torch::NoGradGuard no_gradient;
-  size_t next = 0;
-  for (const Optimizer::Slot& slot : optimizer.slots())
-    for (const torch::Tensor* tensor : {&slot.values, &slot.mean, &slot.square}) {
-      const torch::Tensor& host = host_[next++];
-      torch::Tensor target = tensor->detach();
-      if (target.data_ptr() != host.data_ptr()) target.copy_(host);
-    }
+  for (size_t i = 0; i < host_.size(); ++i) {
+    torch::Tensor target = from_[i];
+    if (target.data_ptr() != host_[i].data_ptr()) target.copy_(host_[i]);
+  }
 }
 
 }  // namespace msa::train

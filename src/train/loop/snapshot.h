@@ -1,10 +1,11 @@
-// A model's and an optimizer's tensors as what a checkpoint stores.
+// The tensors of a model, its optimizer and its kept negatives as what a checkpoint stores.
 #pragma once
 
 #include <vector>
 
 #include "train/loop/optimizer.h"
 #include "train/loop/state.h"
+#include "train/model/router_memory.h"
 
 namespace msa::train {
 
@@ -12,14 +13,15 @@ namespace msa::train {
 // else copies.
 class Snapshot {
  public:
-  explicit Snapshot(const Optimizer& optimizer);
+  // negatives: null where the running phase keeps none.
+  Snapshot(const Optimizer& optimizer, const RouterMemory* negatives);
   const std::vector<StateTensor>& tensors() const { return tensors_; }
-  // Writes the snapshot's values, which a caller may have overwritten, back into the optimizer it
-  // was taken of, and so into its model.
-  void put_back(const Optimizer& optimizer) const;
+  // Writes the snapshot's values, which a caller may have overwritten, back into what it was taken
+  // of, and so into the model.
+  void put_back() const;
 
  private:
-  std::vector<torch::Tensor> host_;
+  std::vector<torch::Tensor> from_, host_;
   std::vector<StateTensor> tensors_;
 };
 

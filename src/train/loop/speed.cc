@@ -142,7 +142,7 @@ Result<SpeedReport> measure(const ModelConfig& config, const SpeedOptions& optio
     MSA_ASSIGN(const StepResult result, model->step(batch, step));
     result.loss.backward();
     const Clock::time_point before = Clock::now();
-    optimizer.update(1e-4, optimizer.gradient_norm());
+    optimizer.update({1e-4}, optimizer.gradient_norm());
     optimizer.drop_gradients();
     tensor_memory_step_done();
     model->parameters().front().second.detach().view(-1)[0].item<float>();  // waits for the device

@@ -27,6 +27,7 @@ constexpr size_t kMaxStateBytes = 256u << 20;
 constexpr std::string_view kPrefix = "step-";
 constexpr std::string_view kUnfinished = "unfinished";
 constexpr uint64_t kMost = UINT64_MAX;
+constexpr uint64_t kMostNegatives = 1u << 20;
 
 std::string folder_name(uint64_t step) {
   return fmt::format("{}{:09}", kPrefix, step);
@@ -90,6 +91,7 @@ Result<void> write_json(const fs::path& file, const RunState& state, uint64_t ch
                      {"phase", state.phase},
                      {"phase_step", state.phase_step},
                      {"phase_tokens", state.phase_tokens},
+                     {"negatives", state.negatives},
                      {"skipped", state.skipped},
                      {"skipped_in_a_row", state.skipped_in_a_row},
                      {"seconds", state.seconds},
@@ -171,6 +173,7 @@ Result<RunState> read_state(const fs::path& checkpoint) {
   MSA_ASSIGN(state.phase_step, section.whole("phase_step", 0, kMost));
   MSA_ASSIGN(state.phase_tokens, section.whole("phase_tokens", 0, kMost));
   MSA_ASSIGN(state.skipped, section.whole("skipped", 0, kMost));
+  MSA_ASSIGN(state.negatives, section.whole("negatives", 0, kMostNegatives, 0));
   MSA_ASSIGN(state.skipped_in_a_row, section.whole("skipped_in_a_row", 0, kMost));
   MSA_ASSIGN(state.seconds, section.real("seconds", 0, 1e15));
   MSA_ASSIGN(state.batcher, section.text("batcher"));

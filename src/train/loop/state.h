@@ -21,6 +21,7 @@ struct RunState {
   uint64_t updates = 0;  // of the weights
   uint64_t tokens = 0;
   uint64_t phase = 0, phase_step = 0, phase_tokens = 0;
+  uint64_t negatives = 0;                      // room for so many chunks of earlier steps
   uint64_t skipped = 0, skipped_in_a_row = 0;  // steps whose loss or gradient was not finite
   double seconds = 0;
   std::string batcher;  // Batcher::state(); empty at the start of a phase

@@ -1,10 +1,13 @@
 #include "train/model/forward.h"
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "train/model/recompute.h"
+#include "train/model/router_memory.h"
 #include "train/model/taps.h"
 
 namespace msa::train {
@@ -16,6 +19,8 @@ template <class T>
 Tensor on_device(const std::vector<T>& values, torch::Dtype type, torch::Device device) {
   return torch::tensor(at::ArrayRef<T>(values), torch::dtype(type)).to(device);
 }
+
+constexpr size_t kHardNegatives = 16;  // per query and layer, of those remembered
 
 // Shared, because layers that are computed again in the backward pass need it until then.
 class Forward : public std::enable_shared_from_this<Forward> {
@@ -37,6 +42,11 @@ class Forward : public std::enable_shared_from_this<Forward> {
     std::vector<int32_t> runs = plan_.chunk_rows;
     for (int32_t& row : runs) row += static_cast<int32_t>(plan_.context);
     pooling_ = make_pooling(std::move(runs), device);
+    if (options_.negatives && options_.negatives->size() > 0 && !plan_.routed.empty()) {
+      unrelated_ = unrelated(options_.negatives->subjects()).to(device);
+      for (const int i : config_.msa.router_layers)
+        remembered_.emplace(i, options_.negatives->keys(static_cast<size_t>(i)));
+    }
   }
 
   ForwardOutput run(const StepWeights& weights) {
@@ -53,17 +63,42 @@ class Forward : public std::enable_shared_from_this<Forward> {
       output.hidden = out.hidden;
       output.delta = out.delta;
       if (out.scores.defined())
-        output.routers.push_back({i, out.scores, std::move(*out.selection)});
+        output.routers.push_back(
+            {i, out.scores, std::move(out.routed->hard), out.routed->keys, out.routed->selection});
     }
     return output;
   }
 
  private:
+  struct Routed {
+    Selection selection;
+    std::vector<uint8_t> hard;  // HardNegatives::hard
+    Tensor keys;                // [C, G, D], without gradient
+  };
   struct LayerOutput {
     Tensor hidden, delta;
-    Tensor scores;                       // undefined where nothing routes
-    std::optional<Selection> selection;  // made from the scores
+    Tensor scores;  // undefined where nothing routes
+    // What was made with the scores; of the first time the layer was computed.
+    std::optional<Routed> routed;
   };
+
+  // Which chunks are of documents that are not about what one of the query's relevant ones is
+  // about.
+  Tensor unrelated(const std::vector<uint64_t>& remembered) const {
+    const size_t documents = plan_.documents();
+    Tensor result = torch::ones(
+        {static_cast<int64_t>(plan_.routed.size()), static_cast<int64_t>(remembered.size())},
+        torch::kBool);
+    bool* is_unrelated = result.data_ptr<bool>();
+    for (size_t r = 0; r < plan_.routed.size(); ++r) {
+      std::set<uint64_t> relevant;
+      for (size_t n = 0; n < documents; ++n)
+        if (plan_.is_relevant[r * documents + n]) relevant.insert(plan_.doc_subject[n]);
+      for (size_t i = 0; i < remembered.size(); ++i)
+        is_unrelated[r * remembered.size() + i] = !relevant.contains(remembered[i]);
+    }
+    return result;
+  }
 
   // What of the rows a layer computes.
   bool keeps_documents(size_t i) const {
@@ -151,11 +186,22 @@ class Forward : public std::enable_shared_from_this<Forward> {
         queries = heads(torch::linear(queries.squeeze(1), w.router_q));
         keys = heads(torch::linear(router.pooled.squeeze(1), w.router_k));
       }
-      out.scores = route_scores(queries, keys, plan_, config_.msa, options_.cosine, options_.ops);
-      if (!fixed)
-        out.selection =
-            select_documents(out.scores, plan_, options_.top_k, options_.include_positives);
-      chosen = fixed ? fixed->chosen : out.selection->chosen;
+      Tensor others;
+      HardNegatives negatives;
+      if (const auto known = remembered_.find(i); known != remembered_.end()) {
+        negatives = hardest_negatives(queries, known->second, unrelated_, kHardNegatives, plan_,
+                                      config_.msa, options_.cosine, options_.ops);
+        others = known->second.index_select(0, negatives.chunks);
+      }
+      out.scores =
+          route_scores(queries, keys, others, plan_, config_.msa, options_.cosine, options_.ops);
+      if (!fixed) {
+        const auto documents_scored = static_cast<int64_t>(plan_.documents());
+        out.routed = {select_documents(out.scores.slice(1, 0, documents_scored), plan_,
+                                       options_.top_k, options_.include_positives),
+                      std::move(negatives.hard), keys.detach()};
+      }
+      chosen = fixed ? fixed->chosen : out.routed->selection.chosen;
     }
     return segment_attention(q, k.all, v.all, extra, plan_.layout(keep, chosen), options_.ops);
   }
@@ -176,7 +222,7 @@ class Forward : public std::enable_shared_from_this<Forward> {
     for (const Tensor* slot : slots(weights))
       if (slot->defined()) inputs.push_back(*slot);
 
-    const auto first = std::make_shared<std::optional<Selection>>();
+    const auto first = std::make_shared<std::optional<Routed>>();
     const auto compute = [self = shared_from_this(), i, weights, streams, slots,
                           first](const std::vector<Tensor>& given) {
       LayerWeights mine = weights;
@@ -184,8 +230,8 @@ class Forward : public std::enable_shared_from_this<Forward> {
       for (Tensor* slot : slots(mine))
         if (slot->defined()) *slot = given[next++];
       LayerOutput out = self->layer(i, given[0], streams > 1 ? given[1] : Tensor(), mine,
-                                    *first ? &**first : nullptr);
-      if (out.selection) *first = std::move(out.selection);
+                                    *first ? &(*first)->selection : nullptr);
+      if (out.routed) *first = std::move(out.routed);
       std::vector<Tensor> outputs = {out.hidden, out.delta};
       if (out.scores.defined()) outputs.push_back(out.scores);
       return outputs;
@@ -194,7 +240,7 @@ class Forward : public std::enable_shared_from_this<Forward> {
     LayerOutput out{outputs[0], outputs[1], {}, {}};
     if (outputs.size() > 2) {
       out.scores = outputs[2];
-      out.selection = *first;
+      out.routed = *first;
     }
     return out;
   }
@@ -208,6 +254,8 @@ class Forward : public std::enable_shared_from_this<Forward> {
   Tensor routing_rows_;                   // [M] int64
   Pooling pooling_;                       // of the documents' chunks, among all rows
   std::optional<size_t> last_router_;
+  std::map<size_t, Tensor> remembered_;  // per router layer, [K, G, D]; empty: none
+  Tensor unrelated_;                     // [R, K] bool: the chunk may count as a negative
 };
 
 }  // namespace

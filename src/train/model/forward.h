@@ -16,7 +16,9 @@ namespace msa::train {
 
 struct RouterLayer {
   size_t layer = 0;
-  torch::Tensor scores;  // [R, N] float32, differentiable
+  torch::Tensor scores;       // [R, N], with U hard negatives [R, N + U]; float32, differentiable
+  std::vector<uint8_t> hard;  // [R, U]: HardNegatives::hard
+  torch::Tensor keys;         // [C, G, D] float32, the documents' routing keys, without gradient
   Selection selection;
 };
 

@@ -67,8 +67,10 @@ TokenLoss token_loss(const Tensor& x, const Tensor& head, const Tensor& labels,
   return {outputs[0], outputs[1], outputs[2]};
 }
 
-Tensor routing_loss(const Tensor& scores, const StepPlan& plan, AuxLoss kind, double temperature) {
+Tensor routing_loss(const Tensor& scores, const StepPlan& plan, AuxLoss kind, double temperature,
+                    const std::vector<uint8_t>& hard) {
   const size_t documents = plan.documents();
+  const size_t others_known = plan.routed.empty() ? 0 : hard.size() / plan.routed.size();
   std::vector<int64_t> rows;  // queries that have relevant documents
   std::vector<float> relevant, others;
   for (size_t r = 0; r < plan.routed.size(); ++r) {
@@ -79,12 +81,14 @@ Tensor routing_loss(const Tensor& scores, const StepPlan& plan, AuxLoss kind, do
       relevant.push_back(is_relevant[n]);
       others.push_back(plan.sees[r * documents + n] && !is_relevant[n]);
     }
+    relevant.resize(relevant.size() + others_known, 0);
+    for (size_t n = 0; n < others_known; ++n) others.push_back(hard[r * others_known + n]);
   }
   if (rows.empty()) return {};
   const torch::Device device = scores.device();
   const auto mask = [&](const std::vector<float>& values) {
     return torch::tensor(at::ArrayRef<float>(values), torch::kFloat32)
-        .view({-1, static_cast<int64_t>(documents)})
+        .view({-1, static_cast<int64_t>(documents + others_known)})
         .to(device);
   };
   const Tensor positive = mask(relevant), negative = mask(others);

@@ -21,10 +21,12 @@ struct TokenLoss {
 TokenLoss token_loss(const torch::Tensor& x, const torch::Tensor& head, const torch::Tensor& labels,
                      const torch::Tensor& weights);
 
-// The auxiliary loss of one layer's scores [R, N]: mean over the queries that have relevant
-// documents of the mean over those. Undefined if no query has any. Temperature as given. BCE: the
-// mean over the query's documents of -log sigmoid(s) or, of those not relevant, -log sigmoid(-s).
+// The auxiliary loss of one layer's scores [R, N + U], the last U columns those of chunks of
+// earlier steps: mean over the queries that have relevant documents of the mean over those.
+// Undefined if no query has any. Temperature as given. BCE: the mean over the query's documents of
+// -log sigmoid(s) or, of those not relevant, -log sigmoid(-s). hard [R, U]: whether the chunk
+// counts, as one that is not relevant; U = 0: empty.
 torch::Tensor routing_loss(const torch::Tensor& scores, const StepPlan& plan, AuxLoss kind,
-                           double temperature);
+                           double temperature, const std::vector<uint8_t>& hard = {});
 
 }  // namespace msa::train

@@ -10,6 +10,7 @@
 
 #include "train/model/forward.h"
 #include "train/model/losses.h"
+#include "train/model/router_memory.h"
 #include "train/model/save.h"
 #include "train/model/weights.h"
 
@@ -83,8 +84,9 @@ void add_token_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPl
   metrics.text_tokens = of(LabelKind::text).tokens;
 }
 
-// Whole targets: queries whose labels of a kind were all predicted. The rows of a query follow each
-// other.
+// Whole targets: runs of labels of one kind that were all predicted. A query has one, of numbers or
+// an answer, or several answers. `<End-of-Retrieve>` is part of the first answer: the first run of
+// two or more. The rows of a query follow each other.
 void add_target_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPlan& plan) {
   const Tensor correct = loss.correct.to(torch::kCPU).contiguous();
   struct Targets {
@@ -96,15 +98,24 @@ void add_target_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepP
   std::array<Targets, 3> targets;
   size_t row = 0;
   for (size_t q = 0; q + 1 < plan.query_starts.size(); ++q) {
-    std::array<bool, 3> labelled{}, wrong{};
-    for (; row < plan.query_labels && plan.label_rows[row] < plan.query_starts[q + 1]; ++row) {
-      const auto kind = static_cast<size_t>(plan.label_kinds[row]);
-      labelled[kind] = true;
-      if (!correct.data_ptr<bool>()[row]) wrong[kind] = true;
+    std::array<std::vector<bool>, 3> runs;  // whether all of it was predicted
+    for (bool first = true;
+         row < plan.query_labels && plan.label_rows[row] < plan.query_starts[q + 1];
+         ++row, first = false) {
+      std::vector<bool>& mine = runs[static_cast<size_t>(plan.label_kinds[row])];
+      const bool goes_on = !first && plan.label_kinds[row] == plan.label_kinds[row - 1] &&
+                           plan.label_rows[row] == plan.label_rows[row - 1] + 1;
+      if (!goes_on) mine.push_back(true);
+      if (!correct.data_ptr<bool>()[row]) mine.back() = false;
+    }
+    if (std::vector<bool>& answers = runs[static_cast<size_t>(LabelKind::answer)];
+        answers.size() > 1) {
+      answers[1] = answers[0] && answers[1];
+      answers.erase(answers.begin());
     }
     for (size_t kind = 0; kind < targets.size(); ++kind) {
-      targets[kind].all += labelled[kind];
-      targets[kind].right += labelled[kind] && !wrong[kind];
+      targets[kind].all += static_cast<int64_t>(runs[kind].size());
+      targets[kind].right += std::count(runs[kind].begin(), runs[kind].end(), true);
     }
   }
   const Targets& numbers = targets[static_cast<size_t>(LabelKind::number)];
@@ -142,6 +153,16 @@ void add_recall(StepMetrics& metrics, const std::vector<const RouterLayer*>& rou
   for (double* sum : {&metrics.recall_at_1, &metrics.recall_at_5, &metrics.recall_at_k})
     *sum /= static_cast<double>(counted);
   metrics.routed_queries = counted / static_cast<int64_t>(routers.size());
+}
+
+// The subjects of a step's chunks.
+std::vector<uint64_t> chunk_subjects(const StepPlan& plan) {
+  std::vector<uint64_t> subjects;
+  for (size_t n = 0; n < plan.documents(); ++n)
+    subjects.insert(subjects.end(),
+                    static_cast<size_t>(plan.doc_chunks[n + 1] - plan.doc_chunks[n]),
+                    plan.doc_subject[n]);
+  return subjects;
 }
 
 class TorchModel final : public Model {
@@ -207,6 +228,12 @@ class TorchModel final : public Model {
 
   Result<StepResult> run_step(const Batch& batch, const StepOptions& options) {
     MSA_TRY(check(options));
+    if (options.negatives && batch.doc_subject.size() != batch.documents())
+      return Error{
+          Code::invalid_argument,
+          fmt::format("batch: has subjects of {} of its {} documents; give all of them, or "
+                      "keep no negatives",
+                      batch.doc_subject.size(), batch.documents())};
     MSA_ASSIGN(StepPlan made, make_plan(batch, config_, options.top_k));
     const auto plan = std::make_shared<const StepPlan>(std::move(made));
     const StepWeights weights = step_weights(parameters_, config_, options.compute);
@@ -228,12 +255,18 @@ class TorchModel final : public Model {
       add_token_metrics(metrics, loss, *plan);
       add_target_metrics(metrics, loss, *plan);
     }
+    if (options.negatives) {
+      std::vector<Tensor> keys;
+      for (const RouterLayer& router : out.routers) keys.push_back(router.keys);
+      if (!keys.empty()) options.negatives->add(chunk_subjects(*plan), keys);
+    }
     std::vector<const RouterLayer*> counted;
     std::vector<Tensor> terms;
     const double temperature = std::clamp(options.temperature, 0.001, 0.5);
     for (const RouterLayer& router : out.routers) {
       if (router.layer < config_.layers / 2) continue;
-      const Tensor term = routing_loss(router.scores, *plan, options.aux_loss, temperature);
+      const Tensor term =
+          routing_loss(router.scores, *plan, options.aux_loss, temperature, router.hard);
       if (!term.defined()) continue;
       counted.push_back(&router);
       terms.push_back(term);

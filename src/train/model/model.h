@@ -19,6 +19,8 @@
 
 namespace msa::train {
 
+class RouterMemory;
+
 enum class AuxLoss { infonce, infonce_decouple, infonce_focal, infonce_decouple_focal, bce };
 // By the names of config.json ("INFONCE_DECOUPLE_FOCAL"); an unknown one names the known ones.
 Result<AuxLoss> parse_aux_loss(std::string_view name);
@@ -34,6 +36,9 @@ struct StepOptions {
   torch::Dtype compute = torch::kBFloat16;
   bool checkpoint_activations = false;  // recompute each layer in the backward pass
   OpsMode ops = OpsMode::automatic;
+  // Keys of earlier steps that the auxiliary loss counts as negatives, but for those of documents
+  // that share the subject of a relevant one; the step's own are put in. Not owned; none: null.
+  RouterMemory* negatives = nullptr;
 };
 
 // lm_loss: the weighted mean cross-entropy over the queries' labels, plus, where documents have

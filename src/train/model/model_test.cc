@@ -274,18 +274,22 @@ TEST(Model, LossIsTheWeightedMeanAndMetricsArePerKind) {
   EXPECT_NEAR(metrics.number_accuracy, right / static_cast<double>(count), 1e-9);
   EXPECT_NEAR(metrics.loss, metrics.lm_loss + metrics.aux_loss, 1e-4);
 
-  // Whole targets, query by query.
+  // Whole targets: runs of labels of the kind, query by query.
   int64_t targets = 0, whole = 0;
   for (size_t q = 0; q < batch.queries(); ++q) {
-    bool labelled = false, wrong = false;
+    bool within = false, wrong = false;
     for (int32_t t = batch.query_starts[q]; t < batch.query_starts[q + 1]; ++t) {
       const auto i = static_cast<size_t>(t);
-      if (batch.labels[i] < 0 || batch.label_kinds[i] != LabelKind::number) continue;
-      labelled = true;
-      wrong = wrong || log_p[t].argmax().item<int64_t>() != batch.labels[i];
+      const bool labelled = batch.labels[i] >= 0 && batch.label_kinds[i] == LabelKind::number;
+      if (within && !labelled) whole += !wrong;
+      if (labelled && !within) {
+        ++targets;
+        wrong = false;
+      }
+      if (labelled) wrong = wrong || log_p[t].argmax().item<int64_t>() != batch.labels[i];
+      within = labelled;
     }
-    targets += labelled;
-    whole += labelled && !wrong;
+    whole += within && !wrong;
   }
   EXPECT_EQ(metrics.number_queries, targets);
   EXPECT_NEAR(metrics.numbers_right,

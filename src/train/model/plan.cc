@@ -190,6 +190,7 @@ Result<StepPlan> make_plan(const Batch& batch, const ModelConfig& config, size_t
   plan.rows = plan.context + static_cast<int64_t>(batch.doc_tokens.size());
   plan.query_starts = shifted(batch.query_starts, plan.prefix);
   plan.doc_starts = shifted(batch.doc_starts, plan.context);
+  plan.doc_subject = batch.doc_subject;
 
   const size_t first_position = batch.prefix.size() + top_k;
   size_t longest = 0;

@@ -41,6 +41,7 @@ struct StepPlan {
   size_t chunks() const { return chunk_rows.size() - 1; }
 
   std::vector<int32_t> query_starts, doc_starts;  // Q+1 and N+1, rows
+  std::vector<uint64_t> doc_subject;              // as in the batch
 
   // Who attends to what. `chosen` has, per query, ascending documents, or is empty where no query
   // sees any.

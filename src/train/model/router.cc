@@ -57,13 +57,12 @@ Tensor normalised(const Tensor& x) {
       x, torch::nn::functional::NormalizeFuncOptions().p(2).dim(-1).eps(1e-12));
 }
 
-}  // namespace
-
-Tensor route_scores(const Tensor& queries, const Tensor& keys, const StepPlan& plan,
+// Scores of chunks, reduced over heads and routing tokens: [R, C].
+Tensor chunk_scores(const Tensor& queries, const Tensor& keys, const StepPlan& plan,
                     const MsaConfig& config, bool cosine, OpsMode mode) {
-  const int64_t H = queries.size(1), D = queries.size(2), G = keys.size(1), C = keys.size(0);
-  std::vector<int32_t> runs = plan.routing_runs;
   Tensor q = queries, k = keys;
+  const int64_t H = q.size(1), D = q.size(2), G = k.size(1), C = k.size(0);
+  std::vector<int32_t> runs = plan.routing_runs;
   if (config.query_reduce == QueryReduce::last) {
     q = q.index_select(0, rows_on(last_of_runs(runs), q.device()));
     for (size_t i = 0; i < runs.size(); ++i) runs[i] = static_cast<int32_t>(i);
@@ -96,11 +95,53 @@ Tensor route_scores(const Tensor& queries, const Tensor& keys, const StepPlan& p
     case QueryReduce::mean: scores = run_means(scores, runs, mode); break;
     case QueryReduce::last: break;
   }
-  const Tensor by_chunk = scores.t().contiguous();  // [C, R]
+  return scores;
+}
+
+}  // namespace
+
+Tensor route_scores(const Tensor& queries, const Tensor& keys, const Tensor& others,
+                    const StepPlan& plan, const MsaConfig& config, bool cosine, OpsMode mode) {
+  const int64_t own = keys.size(0);
+  const Tensor scores = chunk_scores(
+      queries, others.defined() ? torch::cat({keys, others}, 0) : keys, plan, config, cosine, mode);
+  const Tensor by_chunk = scores.slice(1, 0, own).t().contiguous();  // [own chunks, R]
   const Tensor by_document = config.chunk_reduce == ChunkReduce::max
                                  ? run_maxima(by_chunk, plan.doc_chunks)
                                  : run_means(by_chunk, plan.doc_chunks, mode);
-  return by_document.t().contiguous();
+  if (!others.defined()) return by_document.t().contiguous();
+  return torch::cat({by_document.t(), scores.slice(1, own)}, 1);
+}
+
+HardNegatives hardest_negatives(const Tensor& queries, const Tensor& others,
+                                const Tensor& unrelated, size_t most, const StepPlan& plan,
+                                const MsaConfig& config, bool cosine, OpsMode mode) {
+  const torch::NoGradGuard no_gradient;
+  constexpr double kNever = -1e30;
+  const Tensor scores = chunk_scores(queries.detach(), others, plan, config, cosine, mode)
+                            .masked_fill(unrelated.logical_not(), kNever);
+  const auto count = std::min(static_cast<int64_t>(most), others.size(0));
+  const auto [values, places] = scores.topk(count, 1);
+  // Where fewer may count than are wanted, the rest are none.
+  const Tensor counts = values.gt(kNever / 2).to(torch::kCPU);
+  const Tensor host = places.to(torch::kCPU);
+  const auto* place = host.data_ptr<int64_t>();
+  const bool* is_one = counts.data_ptr<bool>();
+  const auto all = static_cast<size_t>(host.numel());
+  std::map<int64_t, size_t> columns;
+  for (size_t i = 0; i < all; ++i)
+    if (is_one[i]) columns.emplace(place[i], 0);
+  std::vector<int64_t> chunks;
+  for (auto& [chunk, column] : columns) {
+    column = chunks.size();
+    chunks.push_back(chunk);
+  }
+  HardNegatives negatives{rows_on(chunks, others.device()), {}};
+  negatives.hard.resize(plan.routed.size() * chunks.size());
+  for (size_t i = 0; i < all; ++i)
+    if (is_one[i])
+      negatives.hard[i / static_cast<size_t>(count) * chunks.size() + columns.at(place[i])] = 1;
+  return negatives;
 }
 
 Selection select_documents(const Tensor& scores, const StepPlan& plan, size_t top_k,

@@ -71,7 +71,7 @@ TEST(Router, ScoresAreTheDefinition) {
             config.query_reduce = tokens;
             config.chunk_reduce = chunks;
             const auto scores =
-                route_scores(queries, keys, *plan, config, cosine, OpsMode::automatic);
+                route_scores(queries, keys, {}, *plan, config, cosine, OpsMode::automatic);
             ASSERT_EQ(scores.size(0), static_cast<int64_t>(plan->routed.size()));
             ASSERT_EQ(scores.size(1), static_cast<int64_t>(plan->documents()));
             for (size_t r = 0; r < plan->routed.size(); ++r)
@@ -81,6 +81,70 @@ TEST(Router, ScoresAreTheDefinition) {
                     << name_of(heads) << ' ' << name_of(tokens) << ' ' << name_of(chunks) << ' '
                     << cosine;
           }
+  }
+}
+
+// Chunks that are no document's: one column each, after the documents'.
+TEST(Router, OtherChunksAreScoredOneByOne) {
+  torch::manual_seed(7);
+  const auto plan = make_plan(random_batch({}, 4), small_config(), 2);
+  ASSERT_TRUE(plan.ok());
+  const auto queries =
+      torch::randn({static_cast<int64_t>(plan->routing_rows.size()), 4, 8}, torch::kFloat32);
+  const auto keys = torch::randn({static_cast<int64_t>(plan->chunks()), 2, 8}, torch::kFloat32);
+  const auto others = torch::randn({5, 2, 8}, torch::kFloat32);
+  StepPlan of_others = *plan;  // each chunk a document
+  of_others.doc_chunks = {0, 1, 2, 3, 4, 5};
+  for (const bool cosine : {false, true}) {
+    const MsaConfig config;
+    const auto both =
+        route_scores(queries, keys, others, *plan, config, cosine, OpsMode::automatic);
+    const auto documents = static_cast<int64_t>(plan->documents());
+    ASSERT_EQ(both.size(1), documents + 5);
+    const auto close = [](const torch::Tensor& a, const torch::Tensor& b) {
+      return (a - b).abs().max().item<double>() < 1e-5;
+    };
+    EXPECT_TRUE(close(both.slice(1, 0, documents),
+                      route_scores(queries, keys, {}, *plan, config, cosine, OpsMode::automatic)));
+    EXPECT_TRUE(close(both.slice(1, documents), route_scores(queries, others, {}, of_others, config,
+                                                             cosine, OpsMode::automatic)));
+  }
+}
+
+TEST(Router, HardestNegativesAreTheBestThatMayCount) {
+  torch::manual_seed(8);
+  const auto plan = make_plan(random_batch({}, 4), small_config(), 2);
+  ASSERT_TRUE(plan.ok());
+  const auto queries =
+      torch::randn({static_cast<int64_t>(plan->routing_rows.size()), 4, 8}, torch::kFloat32);
+  constexpr int64_t kOthers = 40;
+  const auto others = torch::randn({kOthers, 2, 8}, torch::kFloat32);
+  const auto rows = static_cast<int64_t>(plan->routed.size());
+  auto unrelated = torch::rand({rows, kOthers}).gt(0.3);
+  unrelated[0].fill_(false);
+  unrelated[1].fill_(false);
+  unrelated[1][7].fill_(true);  // one only
+  const MsaConfig config;
+  StepPlan each = *plan;  // every chunk a document, to have all scores
+  each.doc_chunks.clear();
+  for (int32_t i = 0; i <= kOthers; ++i) each.doc_chunks.push_back(i);
+  const auto all = route_scores(queries, others, {}, each, config, true, OpsMode::automatic);
+  const HardNegatives hard =
+      hardest_negatives(queries, others, unrelated, 5, *plan, config, true, OpsMode::automatic);
+  const auto columns = static_cast<size_t>(hard.chunks.size(0));
+  ASSERT_EQ(hard.hard.size(), static_cast<size_t>(rows) * columns);
+  for (int64_t r = 0; r < rows; ++r) {
+    std::vector<std::pair<float, int64_t>> may;
+    for (int64_t c = 0; c < kOthers; ++c)
+      if (unrelated[r][c].item<bool>()) may.emplace_back(-all[r][c].item<float>(), c);
+    std::sort(may.begin(), may.end());
+    may.resize(std::min<size_t>(may.size(), 5));
+    std::vector<int64_t> expected, found;
+    for (const auto& [score, chunk] : may) expected.push_back(chunk);
+    for (size_t u = 0; u < columns; ++u)
+      if (hard.hard[static_cast<size_t>(r) * columns + u])
+        found.push_back(hard.chunks[static_cast<int64_t>(u)].item<int64_t>());
+    EXPECT_THAT(found, testing::UnorderedElementsAreArray(expected)) << r;
   }
 }
 
@@ -94,7 +158,7 @@ TEST(Router, GradientReachesQueriesAndKeys) {
   const auto keys = torch::randn({static_cast<int64_t>(plan->chunks()), 2, 8}, options);
   MsaConfig config;
   const auto loss = [&](const torch::Tensor& q, const torch::Tensor& k) {
-    return route_scores(q, k, *plan, config, true, OpsMode::automatic).square().sum();
+    return route_scores(q, k, {}, *plan, config, true, OpsMode::automatic).square().sum();
   };
   loss(queries, keys).backward();
   // A small step along each gradient changes the loss by its squared length.
