@@ -77,6 +77,12 @@ std::optional<std::string> difference(const BankManifest& is, const BankManifest
                        similarity(wanted));
   if (is.dtype != wanted.dtype)
     return fmt::format("values of type {}, not {}", name_of(is.dtype), name_of(wanted.dtype));
+  if (is.content != wanted.content) {
+    const auto stored = [](const BankManifest& m) {
+      return m.content == ContentFormat::int8 ? "as int8" : "in full";
+    };
+    return fmt::format("content {}, not {}", stored(is), stored(wanted));
+  }
   return std::nullopt;
 }
 
@@ -432,8 +438,12 @@ class Attachment {
     for (size_t l = 0; l < pieces.size(); ++l)
       for (const DocumentSpan& run : runs) {
         const SegmentLayer& layer = source.layers()[l];
-        pieces[l].push_back({layer.keys.slice_rows(run.first_chunk, run.chunks),
-                             layer.content.slice_rows(run.first_chunk, run.chunks)});
+        SegmentPiece& piece = pieces[l].emplace_back();
+        piece.keys = layer.keys.slice_rows(run.first_chunk, run.chunks);
+        if (shape.int8_heads > 0)
+          piece.content_int8 = layer.content_int8.slice_rows(run.first_chunk, run.chunks);
+        else
+          piece.content = layer.content.slice_rows(run.first_chunk, run.chunks);
       }
     MSA_ASSIGN(const WrittenSegment written,
                write_segment(path_of(segment.record), static_cast<uint64_t>(segment.record.id),

@@ -126,6 +126,17 @@ TEST_F(Attaching, ShardsOfOneInputMakeTheWholeBank) {
   expect_bank(bank_, 13);
 }
 
+TEST_F(Attaching, BanksOfInt8ContentMakeOneOfInt8Content) {
+  manifest_.content = ContentFormat::int8;
+  add(a_, {0, 2}, 4);
+  add(b_, {1, 2}, 4);
+  remove(b_, "doc/7");
+  const AttachmentReport report = attached({a_, b_});
+  EXPECT_EQ(report.documents, 7u);
+  expect_bank(bank_, 7);
+  EXPECT_EQ((*BankReader::open(bank_))->manifest().content, ContentFormat::int8);
+}
+
 TEST_F(Attaching, OneShardAfterAnotherInAnyOrderAndIntoOneOfThem) {
   add(a_, {0, 3}, 4);
   add(b_, {1, 3}, 4);
@@ -301,7 +312,8 @@ TEST_F(Attaching, AnotherBankMustFit) {
       {"3 key/value heads of size 12, not 2 of 12", [](BankManifest& m) { m.kv_heads = 3; }},
       {"chunks of 8 tokens, not of 4", [](BankManifest& m) { m.chunk_size = 8; }},
       {"dot similarity, not for cosine", [](BankManifest& m) { m.cosine = false; }},
-      {"F32, not BF16", [](BankManifest& m) { m.dtype = DType::f32; }}};
+      {"F32, not BF16", [](BankManifest& m) { m.dtype = DType::f32; }},
+      {"content as int8, not in full", [](BankManifest& m) { m.content = ContentFormat::int8; }}};
   for (const Case& c : cases) {
     BankManifest manifest = manifest_;
     c.change(manifest);
