@@ -265,12 +265,8 @@ Result<EncodeReport> encode_shard(const Model& model, Bank& bank, DocumentSource
     BankManifest manifest = impl.manifest();
     manifest.content = bank.impl().reader->manifest().content;
     MSA_ASSIGN(const auto writer,
-<<<<<<< HEAD
-               open_or_create_numbered(bank.impl().reader->folder(), impl.manifest(),
+               open_or_create_numbered(bank.impl().reader->folder(), manifest,
                                        {shard.first_number + shard.index, shard.count}));
-=======
-               BankWriter::open_or_create(bank.impl().reader->folder(), manifest));
->>>>>>> content
     Encoder encoder(*impl.backend, impl.weights);
     const EncodeBatch encode_batch = [&](auto documents) -> Result<EncodedBatch> {
       const std::lock_guard lock(impl.busy);  // questions may be answered between batches
