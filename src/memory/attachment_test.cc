@@ -341,7 +341,7 @@ TEST_F(Attaching, NothingDamagedIsTakenOver) {
   refused({a_}, Code::not_found, "00000001.seg");
   fs::rename(folder_ / "away", segment);
   tamper(a_ / kCatalogueFile, "UPDATE documents SET text = text || 'x' WHERE number = 2");
-  refused({a_}, Code::corrupt, "document 2");
+  refused({a_}, Code::corrupt, "row 2");
 }
 
 TEST_F(Attaching, MovedSegmentsAreNotCopied) {

@@ -96,8 +96,16 @@ class BankIndexTest : public testing::Test {
           EXPECT_EQ(a.hits[i].span, b.hits[i].span);
         }
         ASSERT_EQ(expected->size(), chosen->size());
-        for (size_t i = 0; i < expected->size(); ++i)
-          EXPECT_EQ((*expected)[i].keys.data, (*chosen)[i].keys.data);
+        for (size_t i = 0; i < expected->size(); ++i) {
+          const auto &want = (*expected)[i].keys, &got = (*chosen)[i].keys;
+          ASSERT_EQ(got.rows, want.rows);
+          ASSERT_EQ(got.cols, want.cols);
+          size_t wrong = 0;
+          for (size_t row = 0; row < want.rows; ++row)
+            for (size_t c = 0; c < want.cols; ++c)
+              wrong += get_value(got, row, c) != get_value(want, row, c);
+          EXPECT_EQ(wrong, 0u);
+        }
         EXPECT_EQ(b.certain, !by_index);
       }
   }

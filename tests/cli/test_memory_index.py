@@ -54,14 +54,17 @@ class Index(WithModel):
 
     def test_builds_measures_and_routes(self):
         self.require_faiss()
-        exact, _ = self.found()
         model = json.loads(run("model", "info", self.model, "--json").stdout)
-        for kind in ("ivf", "ivfpq"):
+        self.check_error(self.index("--type", "ivfpq"), 2, "too few for product quantisation")
+        for kind, documents in (("ivf", 120), ("ivfpq", 240)):
+            if documents > 120:
+                self.encode_documents("more", 120)
+            exact, _ = self.found()
             # Every list and as many candidates as it takes: then it is as the exact scan.
             report = self.index_json("--type", kind, "--recall", "1", "--lists", "8")
             self.assertEqual(report["type"], kind)
             self.assertEqual(report["lists"], 8)
-            self.assertEqual(report["documents"], 120)
+            self.assertEqual(report["documents"], documents)
             self.assertEqual([l["layer"] for l in report["layers"]], model["router_layers"])
             self.assertFalse(report["real_questions"])
             self.assertGreater(report["recall"], 0.95)
@@ -82,7 +85,7 @@ class Index(WithModel):
             self.assertTrue(json.loads(answered.stdout)["routing"]["layers"])
         words = self.check_ok(self.index()).stdout
         self.assertRegex(words, r"recall@16 +read +exact scan +fewer\n")
-        self.assertRegex(words, r"\nindexed 120 documents, ")
+        self.assertRegex(words, r"\nindexed 240 documents, ")
         self.check_verifies()
 
     def test_questions_through_the_model(self):
