@@ -6,16 +6,17 @@
 #   scripts/install-deps.sh         to build, test and run
 #   scripts/install-deps.sh --dev   also clang, clang-format and clang-tidy
 #   scripts/install-deps.sh --train also what the trainer needs (libtorch)
+#   scripts/install-deps.sh --index also what approximate routing needs (FAISS)
 set -euo pipefail
 
 usage() {
-  sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 packages=(
   build-essential cmake ninja-build pkg-config ccache                   # build
   libdnnl-dev libhwy-dev                                                # kernels
-  libsqlite3-dev libxxhash-dev                                          # memory bank
+  libsqlite3-dev libxxhash-dev libarchive-dev                           # memory bank
   libpcre2-dev libutf8proc-dev nlohmann-json3-dev libzstd-dev zlib1g-dev # text and files
   libfmt-dev libcli11-dev libedit-dev                                   # command line
   libgtest-dev libgmock-dev libbenchmark-dev                            # tests and benchmarks
@@ -25,11 +26,14 @@ packages=(
 dev_packages=(clang clang-format clang-tidy libomp-dev)
 # OpenBLAS: libtorch's float32 products; the reference BLAS it would otherwise find is 30 times slower.
 train_packages=(libtorch-dev libopenblas0-openmp)
+# FAISS's centres are found with BLAS products, for which the same holds.
+index_packages=(libfaiss-dev libopenblas0-openmp)
 
 for argument in "$@"; do
   case "$argument" in
     --dev) packages+=("${dev_packages[@]}") ;;
     --train) packages+=("${train_packages[@]}") ;;
+    --index) packages+=("${index_packages[@]}") ;;
     -h | --help) usage; exit 0 ;;
     *)
       echo "install-deps: unknown option '$argument'; see scripts/install-deps.sh --help" >&2
@@ -42,7 +46,7 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   cat >&2 <<MESSAGE
 install-deps: this system has no apt-get, so the libraries must be installed by hand:
   a C++20 compiler (GCC 12 or Clang 14, or later) with OpenMP, CMake 3.22 or later, Ninja, pkg-config,
-  oneDNN, Highway, SQLite 3, xxHash, PCRE2, utf8proc, nlohmann-json, zstd, zlib, fmt, CLI11, libedit,
+  oneDNN, Highway, SQLite 3, xxHash, libarchive with zstd, PCRE2, utf8proc, nlohmann-json, zstd, zlib, fmt, CLI11, libedit,
   GoogleTest with GoogleMock, Google Benchmark, Python 3.
 Their Debian names: ${packages[*]}
 Then run 'make build', which installs nothing.

@@ -165,6 +165,7 @@ struct BankInfo {
   std::vector<int> router_layers;
   size_t kv_heads = 0, head_dim = 0, chunk_size = 0;
   std::string dtype, similarity, model_fingerprint, tokenizer_fingerprint;
+  std::string content;  // of pooled keys and values: as dtype, of routing keys, or "int8"
 };
 
 struct StoredDocument {
@@ -216,6 +217,19 @@ struct DamageReport {
   }
 };
 
+// How a bank stores pooled keys and values; routing keys are in the model's precision always.
+enum class ContentType {
+  automatic,  // as the bank has them; in a new one, in the model's precision
+  f32,        // for a model that computes in float32
+  bf16,       // for one that computes in bf16
+  int8,       // 8 bits a value, and a float32 scale for each head of each pooled key and value
+};
+
+struct BankOptions {
+  // Fixed when a bank is made. Another one than an existing bank's is a `mismatch` error.
+  ContentType content = ContentType::automatic;
+};
+
 // A folder of encoded documents (docs/memory-bank.md).
 class MSA_API Bank {
  public:
@@ -223,7 +237,8 @@ class MSA_API Bank {
   static Result<Bank> open(const std::filesystem::path& folder);
   // Opens for encoding with `model`, or makes a new one. A bank that another model made is a
   // `mismatch` error.
-  static Result<Bank> open_or_create(const std::filesystem::path& folder, const Model& model);
+  static Result<Bank> open_or_create(const std::filesystem::path& folder, const Model& model,
+                                     const BankOptions& options = {});
 
   Result<BankInfo> info() const;
   // Up to `limit` documents with numbers of at least `first`, without their texts.
@@ -327,6 +342,65 @@ MSA_API Result<RepairReport> repair(const Model& model, Bank& bank,
                                     std::stop_token stop = {});
 
 // ---------------------------------------------------------------------------------------------
+// An index for approximate routing
+// ---------------------------------------------------------------------------------------------
+
+// What FAISS keeps of each routing key, in lists of keys that are close to each other.
+enum class IndexType {
+  ivf,    // 8 bits a value: half of bf16
+  ivfpq,  // 8 bits for each 8 values (product quantisation): a sixteenth of bf16; at least 256
+          // chunks
+};
+
+struct IndexOptions {
+  IndexType type = IndexType::ivf;
+  size_t lists = 0;      // per layer; 0: four times the root of the number of chunks
+  double recall = 0.98;  // share of the exact scan's 16 best to be found, above 0 and at most 1
+  uint64_t seed = 1;
+  int threads = 0;  // 0: one per core; with a model, the model's
+  // What recall is measured with: questions through the model that made the bank. Without, keys of
+  // the bank with noise, 4 to a question.
+  std::optional<Model> model = {};
+  std::vector<std::string> questions = {};
+};
+
+struct IndexedLayer {
+  int layer = 0;
+  size_t probes = 0;      // lists that a routing token looks into
+  size_t candidates = 0;  // documents that are scored in full, at most, for each one wanted
+  double recall = 0;      // measured with questions that did not choose the two
+  double question_bytes = 0, exact_bytes = 0;  // read per question: this way, by the exact scan
+  uint64_t bytes = 0;                          // of the index
+};
+
+struct IndexReport {
+  size_t lists = 0;                    // per layer
+  uint64_t documents = 0, chunks = 0;  // indexed
+  uint64_t left_out = 0;  // chunks of segments with values that are not finite: scanned
+  bool real_questions = false;
+  size_t questions = 0;        // half of them chose `probes`, the others measured
+  double question_tokens = 0;  // that route, on average
+  std::vector<IndexedLayer> layers;
+  double recall = 0;                           // mean over the layers
+  double question_bytes = 0, exact_bytes = 0;  // sums over the layers
+  uint64_t bytes = 0;                          // on disk
+  double build_seconds = 0, measure_seconds = 0;
+};
+
+struct IndexProgress {
+  enum class Stage { asking, building, measuring } stage = Stage::building;
+  uint64_t done = 0, all = 0;  // questions; chunks over all layers
+};
+
+// Builds an index of the bank's documents beside its segments, in the place of an older one, and
+// measures it. Documents that come later are scanned; those of segments that a compaction replaces
+// as well. On a stop request nothing is kept: a `cancelled` error. `unsupported` in a build without
+// FAISS, and for a model that does not reduce heads by mean and tokens and chunks by max.
+MSA_API Result<IndexReport> build_index(const Bank& bank, const IndexOptions& options = {},
+                                        std::function<void(const IndexProgress&)> progress = {},
+                                        std::stop_token stop = {});
+
+// ---------------------------------------------------------------------------------------------
 // Routing and answering
 // ---------------------------------------------------------------------------------------------
 
@@ -338,8 +412,8 @@ struct RoutedDocument {
 struct LayerRouting {
   int layer = 0;
   std::vector<RoutedDocument> documents;  // best first
-  // With keys as int8 or int4 (KeyTier): how many documents were scored again with the keys in
-  // full, and whether no other can have been among the best.
+  // With keys as int8 or int4 (KeyTier), or with an index: how many documents were scored again
+  // with the keys in full, and whether no other can have been among the best.
   size_t rescored = 0;
   bool certain = true;
 };
@@ -428,16 +502,29 @@ enum class KeyTier {
   int4,
 };
 
+// Which chunks a question is compared with.
+enum class RoutingMode {
+  exact,  // all
+  // Those that the bank's index (build_index) holds for near, and all chunks it does not know. The
+  // documents found are scored with the keys in full, so that scores are exact and only recall can
+  // suffer. An index that is missing, damaged or stale is a warning, and routing is then exact.
+  approximate,
+};
+
 struct EngineOptions {
   KeyTier keys = KeyTier::automatic;
   // What this process may take, with the model that is open already; 0: what the system has.
   // Routing keys that do not fit are a `no_space` error.
   uint64_t memory_limit = 0;
+  // Approximate routing in a build without FAISS, or with a model that does not reduce heads by
+  // mean and tokens and chunks by max, is an `unsupported` error.
+  RoutingMode routing = RoutingMode::exact;
 };
 
 struct EngineInfo {
-  std::string keys;        // "F32", "BF16", "int8" or "int4"
-  uint64_t key_bytes = 0;  // of the routing keys so held
+  std::string keys;          // "F32", "BF16", "int8" or "int4"
+  uint64_t key_bytes = 0;    // of the routing keys so held
+  uint64_t index_bytes = 0;  // mapped; 0: routing is exact
 };
 
 // A model with a memory. Each call runs alone; calls from several threads take turns.
@@ -487,15 +574,19 @@ struct BenchOptions {
   size_t generate_tokens = 160;
   size_t route_chunks = 200'000;  // of MSA-4B's shape
   size_t route_tokens = 40;
+  bool index = false;            // approximate routing against exact
+  size_t index_chunks = 50'000;  // of MSA-4B's shape, in clusters
   uint64_t seed = 1;
 };
 // Measures on synthetic documents, questions and keys. `progress` gets each figure as it is known.
 MSA_API Result<BenchReport> benchmark(const Model& model, const BenchOptions& options = {},
                                       std::function<void(const BenchFigure&)> progress = {},
                                       std::stop_token stop = {});
-// Routing alone needs no model.
+// Routing and the index need no model.
 MSA_API Result<BenchReport> benchmark_routing(const BenchOptions& options = {}, int threads = 0,
                                               std::function<void(const BenchFigure&)> progress = {},
                                               std::stop_token stop = {});
 
 }  // namespace msa
+
+#include "msa/transfer.h"  // encode_shard, attach, export and import

@@ -89,6 +89,9 @@ TEST_F(App, VersionAndHelp) {
                                              {"memory", "update"},
                                              {"memory", "remove"},
                                              {"memory", "compact"},
+                                             {"memory", "attach"},
+                                             {"memory", "export"},
+                                             {"memory", "import"},
                                              {"model"},
                                              {"model", "info"},
                                              {"model", "init"},
@@ -118,6 +121,10 @@ TEST_F(App, WrongUsageIsOneHelpfulLine) {
   expect_failure(msa({"ask", "x", "--temperature", "nan"}), 2, "'nan' is not a number from 0");
   expect_failure(msa({"ask", "x", "--retrieval", "bm25"}), 2, "not one of interleave, router");
   expect_failure(msa({"encode"}), 2, "PATH");
+  expect_failure(msa({"encode", "x", "-b", "x", "-m", "y", "--shard", "4/4"}), 2, "from 0/N");
+  expect_failure(msa({"memory", "attach", "x"}), 2, "OTHER");
+  expect_failure(msa({"memory", "export", "x"}), 2, "no file given");
+  expect_failure(msa({"memory", "import", "x"}), 2, "BANK");
   expect_failure(msa({"memory", "show", "-b", "x"}), 2, "no document given");
   expect_failure(msa({"ask", "-m", "x", "-b", "y"}), 2, "no question given");
 }
@@ -218,6 +225,89 @@ TEST_F(App, HowKeysAreHeldArrives) {
   fake().engine_info = {"int8", 3u << 20};
   EXPECT_EQ(msa_with({"ask", "x", "-v"}), 0) << err_;
   EXPECT_THAT(err_, HasSubstr("routing keys: 3.0 MiB as int8"));
+}
+
+TEST_F(App, HowDocumentsAreFoundArrives) {
+  for (const char* command : {"ask", "route"}) {
+    EXPECT_EQ(msa_with({command, "x"}), 0) << err_;
+    EXPECT_EQ(fake().engine_options.routing, RoutingMode::exact);
+    EXPECT_EQ(msa_with({command, "x", "--routing", "approximate"}), 0) << err_;
+    EXPECT_EQ(fake().engine_options.routing, RoutingMode::approximate);
+  }
+  expect_failure(msa_with({"ask", "x", "--routing", "fast"}), 2,
+                 "'fast' is not one of exact, approximate");
+  fake().engine_error = Error{Code::unsupported, "approximate routing: this build has no FAISS"};
+  expect_failure(msa_with({"ask", "x", "--routing", "approximate"}), 4, "has no FAISS");
+  fake().engine_error.reset();
+  fake().engine_info = {"BF16", 3u << 20, 2u << 20};
+  EXPECT_EQ(msa_with({"ask", "x", "-v"}), 0) << err_;
+  EXPECT_THAT(err_, HasSubstr("index: 2.0 MiB"));
+}
+
+TEST_F(App, IndexIsBuiltAsAskedFor) {
+  IndexReport& index = fake().index;
+  index.lists = 1000, index.documents = 12'000, index.chunks = 62'500, index.left_out = 7;
+  index.questions = 100, index.question_tokens = 4, index.recall = 0.9912;
+  index.question_bytes = 5 << 20, index.exact_bytes = 120 << 20, index.bytes = 70 << 20;
+  index.build_seconds = 3, index.measure_seconds = 0.5;
+  index.layers = {{18, 9, 4, 0.9912, 5 << 20, 120 << 20, 70 << 20}};
+  EXPECT_EQ(msa({"memory", "index", "--bank", "b"}), 0) << err_;
+  EXPECT_EQ(fake().bank_path, "b");
+  EXPECT_EQ(fake().index_options.type, IndexType::ivf);
+  EXPECT_EQ(fake().index_options.lists, 0u);
+  EXPECT_EQ(fake().index_options.recall, 0.98);
+  EXPECT_FALSE(fake().index_options.model);
+  EXPECT_THAT(out_, HasSubstr("   18       9          64     99.12%       5.0 MiB     120.0 MiB   "
+                              "24.0\n"));
+  EXPECT_THAT(out_, HasSubstr("50 questions of 4.0 routing tokens (keys of the bank with noise)"));
+  EXPECT_THAT(out_, HasSubstr("12,000 documents, 62,500 chunks in 1,000 lists per layer"));
+  EXPECT_THAT(out_, HasSubstr("left out: 7 chunks"));
+
+  EXPECT_EQ(msa({"memory", "index", "-b", "b", "--type", "ivfpq", "--lists", "12", "--recall",
+                 "0.995", "--seed", "9", "--threads", "3", "--json"}),
+            0)
+      << err_;
+  EXPECT_EQ(fake().index_options.type, IndexType::ivfpq);
+  EXPECT_EQ(fake().index_options.lists, 12u);
+  EXPECT_EQ(fake().index_options.recall, 0.995);
+  EXPECT_EQ(fake().index_options.seed, 9u);
+  EXPECT_EQ(fake().index_options.threads, 3);
+  const Json json = Json::parse(out_);
+  EXPECT_EQ(json["type"], "ivfpq");
+  EXPECT_EQ(json["layers"][0]["probes"], 9);
+  EXPECT_EQ(json["real_questions"], false);
+  EXPECT_THAT(err_, HasSubstr("note: recall is below the 99.50% asked for"));
+
+  expect_failure(msa({"memory", "index", "-b", "b", "--type", "hnsw"}), 2,
+                 "'hnsw' is not one of ivf, ivfpq");
+  for (const char* recall : {"0", "1.1", "nan", "x"})
+    expect_failure(msa({"memory", "index", "-b", "b", "--recall", recall}), 2, recall);
+  expect_failure(msa({"memory", "index", "-b", "b", "--lists", "0"}), 2, "'0'");
+  expect_failure(msa({"memory", "index"}), 2, "no memory bank given");
+  expect_failure(msa({"memory", "index", "-b", "b", "--questions", "q.jsonl"}), 2,
+                 "no model given");
+  fake().change_error = Error{Code::busy, "b/index: someone else is writing"};
+  expect_failure(msa({"memory", "index", "-b", "b"}), 6, "someone else");
+}
+
+TEST_F(App, IndexIsMeasuredWithQuestions) {
+  const auto index_with = [&](const std::string& questions) {
+    return msa_with({"memory", "index", "--questions", file(questions)});
+  };
+  EXPECT_EQ(index_with(R"({"id":1,"question":"Who?"})"
+                       "\n\n"
+                       R"({"id":"b","question":"When?"})"),
+            0)
+      << err_;
+  EXPECT_THAT(fake().index_options.questions, ElementsAre("Who?", "When?"));
+  EXPECT_TRUE(fake().index_options.model);
+  expect_failure(index_with("\n \n"), 2, "holds no question");
+  expect_failure(index_with(R"({"id":1,"question":"Who?"})"
+                            "\n"
+                            R"({"id":2})"),
+                 2, ".jsonl:2: has no \"question\"");
+  expect_failure(msa_with({"memory", "index", "--questions", "/nowhere/q.jsonl"}), 3,
+                 "/nowhere/q.jsonl: cannot be opened");
 }
 
 TEST_F(App, QuestionsMayLookLikeAnything) {
@@ -337,6 +427,7 @@ TEST_F(App, EncodeReports) {
       msa_with({"encode", "a.jsonl", "notes", "--passage-tokens", "256", "--segment-mib", "2"}), 0);
   EXPECT_EQ(fake().encode_options.passage_tokens, 256u);
   EXPECT_EQ(fake().encode_options.segment_bytes, 2u << 20);
+  EXPECT_EQ(fake().bank_options.content, ContentType::automatic);
   EXPECT_THAT(fake().document_paths, ElementsAre("a.jsonl", "notes"));
   EXPECT_THAT(out_, HasSubstr("encoded 3 passages (1,500 tokens, 0 chunks) of 2 documents in "));
   EXPECT_THAT(out_, HasSubstr("already in the bank: 1 passage\n"));
@@ -490,6 +581,28 @@ TEST_F(App, MemoryCompact) {
   expect_failure(msa({"memory", "compact", "-b", "x"}), 6, "x: in use");
 }
 
+TEST_F(App, ContentIsStoredAsAskedFor) {
+  fake().report.passages = 1;
+  const std::pair<const char*, ContentType> types[] = {{"auto", ContentType::automatic},
+                                                       {"f32", ContentType::f32},
+                                                       {"bf16", ContentType::bf16},
+                                                       {"int8", ContentType::int8}};
+  for (const auto& [name, type] : types) {
+    EXPECT_EQ(msa_with({"encode", "x", "--content", name}), 0);
+    EXPECT_EQ(fake().bank_options.content, type) << name;
+  }
+  EXPECT_EQ(msa_with({"memory", "add", "x"}), 0);
+  EXPECT_EQ(fake().bank_options.content, ContentType::automatic);
+  EXPECT_EQ(msa_with({"memory", "update", "x", "--content", "int8"}), 0);
+  EXPECT_EQ(fake().bank_options.content, ContentType::int8);
+  expect_failure(msa_with({"encode", "x", "--content", "int4"}), 2, "'int4' is not one of auto");
+  fake().bank_info.dtype = "BF16", fake().bank_info.content = "int8";
+  EXPECT_EQ(msa({"memory", "info", "-b", "x"}), 0);
+  EXPECT_THAT(out_, HasSubstr("BF16, keys and values int8"));
+  EXPECT_EQ(msa({"memory", "info", "-b", "x", "--json"}), 0);
+  EXPECT_EQ(Json::parse(out_)["content"], "int8");
+}
+
 TEST_F(App, MemoryAddAndUpdateNeedABank) {
   fake().report.passages = 1;
   EXPECT_EQ(msa_with({"memory", "add", "a.md"}), 0);
@@ -600,7 +713,13 @@ TEST_F(App, BenchTable) {
   EXPECT_EQ(fake().calls.back(), "benchmark_routing");
   EXPECT_EQ(Json::parse(out_)["figures"][1]["note"], "cold");
   expect_failure(msa({"bench", "--only", "encode"}), 2, "no model given");
-  expect_failure(msa({"bench", "--only", "train"}), 2, "not one of encode, generate, route");
+  expect_failure(msa({"bench", "--only", "train"}), 2, "not one of encode, generate, route, index");
+  EXPECT_EQ(msa({"bench"}), 0);
+  EXPECT_FALSE(fake().bench_options.index);  // only where it is asked for
+  EXPECT_EQ(msa({"bench", "--only", "index", "--index-chunks", "99"}), 0);
+  EXPECT_TRUE(fake().bench_options.index);
+  EXPECT_FALSE(fake().bench_options.route);
+  EXPECT_EQ(fake().bench_options.index_chunks, 99u);
 }
 
 TEST_F(App, EveryErrorCodeHasItsExitCode) {

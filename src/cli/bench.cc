@@ -62,6 +62,8 @@ Result<ExitCode> run_bench(Session& session, const BenchArguments& arguments) {
   options.encode = wanted("encode");
   options.generate = wanted("generate");
   options.route = wanted("route");
+  // Building one takes long: only where it is asked for.
+  options.index = !arguments.only.empty() && wanted("index");
   const bool with_model = !arguments.model.folder.empty();
   if (!with_model && !arguments.only.empty() && (options.encode || options.generate))
     MSA_TRY(model_folder(arguments.model.folder));
@@ -71,7 +73,7 @@ Result<ExitCode> run_bench(Session& session, const BenchArguments& arguments) {
   };
   Result<BenchReport> report = [&]() -> Result<BenchReport> {
     if (!with_model) {
-      session.console.note("no --model: routing alone is measured");
+      if (arguments.only.empty()) session.console.note("no --model: routing alone is measured");
       StopOnSignal stop;
       return benchmark_routing(options, session.global.threads, progress, stop.token());
     }
@@ -94,10 +96,12 @@ void add_bench(CLI::App& app, Command& chosen) {
   BenchOptions& o = arguments->options;
   CLI::App& command = *app.add_subcommand("bench", "Measure encoding, routing and generation");
   add_model_flags(command, arguments->model);
-  command.add_option("--only", arguments->only, "encode, generate, route or several [all]")
+  command
+      .add_option("--only", arguments->only,
+                  "encode, generate, route, index or several [the first three]")
       ->type_name("NAME,…")
       ->delimiter(',')
-      ->check(one_of({"encode", "generate", "route"}));
+      ->check(one_of({"encode", "generate", "route", "index"}));
   const auto size = [&](const char* name, size_t& value, uint64_t most, const char* description) {
     command.add_option(name, value, description)
         ->type_name("N")
@@ -108,13 +112,15 @@ void add_bench(CLI::App& app, Command& chosen) {
   size("--generate-tokens", o.generate_tokens, 1'000'000, "Tokens to generate");
   size("--route-chunks", o.route_chunks, 100'000'000, "Chunks to route over");
   size("--route-tokens", o.route_tokens, 100'000, "Routing tokens of the question");
+  size("--index-chunks", o.index_chunks, 10'000'000, "Chunks to index");
   add_json_flag(command, arguments->json);
   command.footer(
       "Every figure is printed with a limit measured in the same run, and its share of it.\n"
       "Without a model, routing alone is measured.\n\n"
       "Examples:\n"
       "  msa bench --model models/MSA-4B\n"
-      "  msa bench --only route --route-chunks 1562500 --json\n");
+      "  msa bench --only route --route-chunks 1562500 --json\n"
+      "  msa bench --only index --index-chunks 1000000\n");
   command.callback([&chosen, arguments] {
     chosen = [arguments](Session& session) { return run_bench(session, *arguments); };
   });

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <memory>
 #include <mutex>
 
@@ -74,10 +75,32 @@ void print_report(Session& session, const EncodeReport& report, const BankInfo& 
                         counted(bank.chunks, "chunk", "chunks"), format_bytes(bank.disk_bytes)));
 }
 
+BankOptions bank_options(const std::string& content) {
+  return {content == "f32"    ? ContentType::f32
+          : content == "bf16" ? ContentType::bf16
+          : content == "int8" ? ContentType::int8
+                              : ContentType::automatic};
+}
+
 }  // namespace
+
+Result<Shard> parse_shard(const std::string& text, uint32_t first_number) {
+  Shard shard;
+  shard.first_number = first_number;
+  if (text.empty()) return shard;
+  const char* const end = text.data() + text.size();
+  const auto [slash, bad_index] = std::from_chars(text.data(), end, shard.index);
+  if (bad_index == std::errc() && slash != end && *slash == '/') {
+    const auto [rest, bad_count] = std::from_chars(slash + 1, end, shard.count);
+    if (bad_count == std::errc() && rest == end && shard.index < shard.count) return shard;
+  }
+  return Error{Code::invalid_argument,
+               fmt::format("--shard: '{}' is none; give I/N, from 0/N to the last, N-1/N", text)};
+}
 
 Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments) {
   Console& console = session.console;
+  MSA_ASSIGN(const Shard shard, parse_shard(arguments.shard, arguments.first_number));
   MSA_ASSIGN(const std::filesystem::path folder, bank_folder(arguments.bank));
   Problems problems(console, session.global.verbose > 0);
   const auto on_problem = [&](const DocumentProblem& problem) { problems.add(problem); };
@@ -92,7 +115,7 @@ Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments) 
   MSA_ASSIGN(const std::unique_ptr<DocumentSource> source,
              open_documents({arguments.paths.begin(), arguments.paths.end()}, reading));
   MSA_ASSIGN(const Model model, open_model(session, arguments.model));
-  MSA_ASSIGN(Bank bank, Bank::open_or_create(folder, model));
+  MSA_ASSIGN(Bank bank, Bank::open_or_create(folder, model, bank_options(arguments.content)));
   note_random_weights(session, model);
 
   StopOnSignal stop([&] {
@@ -103,8 +126,8 @@ Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments) 
   options.on_problem = on_problem;
   Result<EncodeReport> outcome = [&] {
     Progress progress(console);
-    return encode(
-        model, bank, *source, options,
+    return encode_shard(
+        model, bank, *source, shard, options,
         [&](const EncodeProgress& now) { progress.update([&] { return describe(now); }); },
         stop.token());
   }();
@@ -164,6 +187,13 @@ void add_encode_options(CLI::App& command, EncodeArguments& arguments) {
       ->type_name("N")
       ->check(whole_number(1, 1'000'000))
       ->capture_default_str();
+  command
+      .add_option("--content", arguments.content,
+                  "Store pooled keys and values as f32, bf16 or int8; auto: as the bank does, in a "
+                  "new one in the model's precision")
+      ->type_name("NAME")
+      ->check(one_of({"auto", "f32", "bf16", "int8"}))
+      ->capture_default_str();
   add_segment_flag(command, arguments.segment_mebibytes,
                    "Commit after so many MiB of encoded documents");
   command.add_flag("--strict", arguments.strict, "Exit with 7 if any document was bad");
@@ -174,6 +204,17 @@ void add_encode(CLI::App& app, Command& chosen) {
   auto arguments = std::make_shared<EncodeArguments>();
   CLI::App& command = *app.add_subcommand("encode", "Encode documents into a memory bank");
   add_encode_options(command, *arguments);
+  command
+      .add_option("--shard", arguments->shard,
+                  "Only every N-th document, from the I-th on (0/4 to 3/4), with numbers that no "
+                  "other shard of this input has")
+      ->type_name("I/N");
+  command
+      .add_option("--first-number", arguments->first_number,
+                  "Number the documents from N on, as a bank needs them that they are attached to")
+      ->type_name("N")
+      ->check(whole_number(0, UINT32_MAX - 1))
+      ->capture_default_str();
   command.footer(
       "A document that is in the bank already (same id, same text) is passed over: run the same\n"
       "command again to go on after a stop. Bad documents are reported and left out; the exit "
@@ -182,7 +223,9 @@ void add_encode(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  msa encode notes/ report.md --bank memory --model models/MSA-4B\n"
       "  msa encode corpus.jsonl.zst -b memory -m models/MSA-4B --passage-tokens 256\n"
-      "  pandoc book.epub -t plain | msa encode - -b memory -m models/MSA-4B\n");
+      "  msa encode corpus/ -b memory -m models/MSA-4B --content int8\n"
+      "  pandoc book.epub -t plain | msa encode - -b memory -m models/MSA-4B\n"
+      "  msa encode corpus/ --shard 2/8 -b part-2 -m models/MSA-4B   # then: msa memory attach\n");
   command.callback([&chosen, arguments] {
     chosen = [arguments](Session& session) { return run_encode(session, *arguments); };
   });

@@ -8,6 +8,7 @@
 
 #include "cli/options.h"
 #include "cli/session.h"
+#include "msa/transfer.h"
 
 namespace msa::cli {
 
@@ -18,11 +19,16 @@ struct EncodeArguments {
   bool existing_bank = false;  // one that is not there is an error, and none is made
   std::vector<std::string> paths;
   EncodeOptions options;
+  std::string content = "auto";
+  std::string shard;  // "1/4"; empty: all documents
+  uint32_t first_number = 0;
   uint64_t segment_mebibytes = 128;
   bool strict = false, json = false;
 };
 
 void add_encode_options(CLI::App& command, EncodeArguments& arguments);
+// "1/4" → the second of four; empty: all.
+Result<Shard> parse_shard(const std::string& text, uint32_t first_number);
 Result<ExitCode> run_encode(Session& session, const EncodeArguments& arguments);
 
 // --segment-mib.

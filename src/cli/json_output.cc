@@ -39,7 +39,7 @@ Json to_json(const Routing& routing) {
   Json layers = Json::array();
   for (const LayerRouting& layer : routing.layers) {
     Json object = {{"layer", layer.layer}, {"documents", to_json(layer.documents)}};
-    if (layer.rescored > 0) {  // with compressed keys only
+    if (layer.rescored > 0) {  // with compressed keys or an index only
       object["rescored"] = layer.rescored;
       object["certain"] = layer.certain;
     }
@@ -125,6 +125,7 @@ Json to_json(const BankInfo& info) {
           {"head_dim", info.head_dim},
           {"chunk_size", info.chunk_size},
           {"dtype", info.dtype},
+          {"content", info.content},
           {"similarity", info.similarity},
           {"model_fingerprint", info.model_fingerprint},
           {"tokenizer_fingerprint", info.tokenizer_fingerprint}};

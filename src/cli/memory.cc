@@ -9,7 +9,9 @@
 #include "cli/format.h"
 #include "cli/json_output.h"
 #include "cli/memory_change.h"
+#include "cli/memory_index.h"
 #include "cli/memory_repair.h"
+#include "cli/memory_transfer.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/text_layout.h"
@@ -56,7 +58,9 @@ Result<ExitCode> run_info(Session& session, const MemoryArguments& arguments) {
   row("keys and values", format_bytes(info.content_bytes));
   row("texts", format_bytes(info.text_bytes));
   row("on disk", format_bytes(info.disk_bytes));
-  row("stored as", info.dtype);
+  row("stored as", info.content == info.dtype
+                       ? info.dtype
+                       : fmt::format("{}, keys and values {}", info.dtype, info.content));
   row("similarity", info.similarity);
   row("heads", fmt::format("{} of {}", info.kv_heads, info.head_dim));
   row("router layers", fmt::format("{}", fmt::join(info.router_layers, ", ")));
@@ -188,7 +192,10 @@ void add_memory(CLI::App& app, Command& chosen) {
       "  msa memory repair --bank memory --model models/MSA-4B\n"
       "  msa memory update notes/ --bank memory --model models/MSA-4B\n"
       "  msa memory remove --id notes/old.md --bank memory\n"
-      "  msa memory compact --bank memory\n");
+      "  msa memory compact --bank memory\n"
+      "  msa memory attach memory part-0 part-1\n"
+      "  msa memory export memory memory.tar.zst\n"
+      "  msa memory index --bank memory\n");
 
   CLI::App& info = add_part(memory, chosen, "info", "What the bank holds and how large it is",
                             arguments, run_info);
@@ -225,6 +232,8 @@ void add_memory(CLI::App& app, Command& chosen) {
 
   add_memory_repair(memory, chosen);
   add_memory_changes(memory, chosen);
+  add_memory_transfers(memory, chosen);
+  add_memory_index(memory, chosen);
 }
 
 }  // namespace msa::cli

@@ -135,6 +135,13 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       .add_option("--memory-limit", flags.memory_limit,
                   "Memory the program may take, for example 16G [what the machine has]")
       ->type_name("SIZE");
+  command
+      .add_option("--routing", flags.routing,
+                  "exact: compare questions with all chunks; approximate: with those that the "
+                  "bank's index finds (msa memory index)")
+      ->type_name("NAME")
+      ->check(one_of({"exact", "approximate"}))
+      ->capture_default_str();
 }
 
 Result<EngineOptions> EngineFlags::resolved() const {
@@ -143,6 +150,7 @@ Result<EngineOptions> EngineFlags::resolved() const {
                  : keys == "int8" ? KeyTier::int8
                  : keys == "int4" ? KeyTier::int4
                                   : KeyTier::automatic;
+  options.routing = routing == "approximate" ? RoutingMode::approximate : RoutingMode::exact;
   if (!memory_limit.empty()) {
     MSA_ASSIGN(options.memory_limit, plan::parse_bytes(memory_limit, "--memory-limit"));
   }
@@ -154,6 +162,8 @@ void note_keys(Session& session, const Engine& engine) {
   const EngineInfo info = engine.info();
   session.console.line(
       fmt::format("routing keys: {} as {}", format_bytes(info.key_bytes), info.keys));
+  if (info.index_bytes > 0)
+    session.console.line(fmt::format("index: {}, mapped", format_bytes(info.index_bytes)));
 }
 
 void add_top_k_flag(CLI::App& command, size_t& top_k) {

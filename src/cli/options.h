@@ -32,9 +32,9 @@ Result<std::filesystem::path> model_folder(const std::string& folder);
 void add_bank_flag(CLI::App& command, std::string& folder);
 Result<std::filesystem::path> bank_folder(const std::string& folder);
 
-// --keys, --memory-limit.
+// --keys, --memory-limit, --routing.
 struct EngineFlags {
-  std::string keys = "auto", memory_limit;
+  std::string keys = "auto", memory_limit, routing = "exact";
 
   Result<EngineOptions> resolved() const;
 };

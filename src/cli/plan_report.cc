@@ -180,10 +180,15 @@ std::string remarks(const CapacityPlan& c) {
     text += paragraph("note",
                       "the routing keys fit neither GPU memory nor RAM: every question "
                       "reads all of them from disk");
+  if (p.keys == Tier::none)
+    text +=
+        paragraph("note",
+                  "compressed routing keys lie in memory only, and these fit neither GPU memory "
+                  "nor RAM: no question can be asked");
   if (!writable(c.bytes))
     text +=
-        paragraph("note", fmt::format("this build cannot write keys in {} with content in {}: its "
-                                      "banks are all bf16 or all f32",
+        paragraph("note", fmt::format("this build cannot write keys in {} with content in {}: in "
+                                      "a bank both are of one type, or the content is int8",
                                       plan::name_of(c.bytes.key_format),
                                       plan::name_of(c.bytes.content_format)));
   return text;
@@ -192,20 +197,26 @@ std::string remarks(const CapacityPlan& c) {
 std::string times(const CapacityPlan& c) {
   const plan::RoutingTime& t = c.routing;
   const plan::Placement& p = c.placement;
-  std::string routing = fmt::format(
-      "{} a question. Scan: {} to read {} from {} at {}; {} to compute {}FLOP of {} at {}FLOP/s "
-      "({}); the longer counts.",
-      time_span(t.seconds()), time_span(t.read_seconds), format_decimal_bytes(t.scanned_bytes),
-      plan::name_of(p.keys), bandwidth(t.bandwidth), time_span(t.compute_seconds),
-      decimal(t.products), counted(c.request.routing_tokens, "routing token", "routing tokens"),
-      decimal(t.flops.per_second), plan::name_of(t.flops.source));
-  if (t.rescored_bytes > 0)
+  std::string routing =
+      p.keys == Tier::none
+          ? "not possible"
+          : fmt::format(
+                "{} a question. Scan: {} to read {} from {} at {}; {} to compute {}FLOP of {} at "
+                "{}FLOP/s "
+                "({}); the longer counts.",
+                time_span(t.seconds()), time_span(t.read_seconds),
+                format_decimal_bytes(t.scanned_bytes), plan::name_of(p.keys),
+                bandwidth(t.bandwidth), time_span(t.compute_seconds), decimal(t.products),
+                counted(c.request.routing_tokens, "routing token", "routing tokens"),
+                decimal(t.flops.per_second), plan::name_of(t.flops.source));
+  if (t.rescored_bytes > 0 && p.keys != Tier::none)
     routing +=
         fmt::format(" Then {} to score candidates again, {} from {}.", time_span(t.rescore_seconds),
                     format_decimal_bytes(t.rescored_bytes), plan::name_of(p.full_keys));
-  routing +=
-      fmt::format(" Then {} to fetch {} of chosen documents from {}.", time_span(t.fetch_seconds),
-                  format_decimal_bytes(t.fetched_bytes), plan::name_of(p.content));
+  if (p.keys != Tier::none)
+    routing +=
+        fmt::format(" Then {} to fetch {} of chosen documents from {}.", time_span(t.fetch_seconds),
+                    format_decimal_bytes(t.fetched_bytes), plan::name_of(p.content));
   const Rate& rate = c.encode.tokens;
   std::string encode = fmt::format(
       "{} at {} tokens/s ({}{}), once", time_span(c.encode.seconds), format_rate(rate.per_second),
@@ -225,7 +236,8 @@ std::string choices_table(const CapacityPlan& c) {
         {std::string(plan::name_of(m.key_format)), std::string(plan::name_of(m.content_format)),
          format_decimal_bytes(m.keys), std::string(plan::name_of(choice.placement.keys)),
          format_decimal_bytes(m.content()), std::string(plan::name_of(choice.placement.content)),
-         format_decimal_bytes(m.disk()), time_span(choice.routing.seconds()),
+         format_decimal_bytes(m.disk()),
+         choice.placement.keys == Tier::none ? "-" : time_span(choice.routing.seconds()),
          writable(m) ? "writes it" : "does not"});
   }
   return table(rows, {0, 1, 3, 5, 8});
@@ -274,7 +286,9 @@ std::string fits_text(const CapacityPlan& c) {
   return text;
 }
 
-std::string lower_name(Tier tier) {
+// Where something is; null: nowhere.
+Json tier_json(Tier tier) {
+  if (tier == Tier::none) return nullptr;
   return tier == Tier::gpu ? "gpu" : tier == Tier::ram ? "ram" : "disk";
 }
 
@@ -319,8 +333,8 @@ Json choice_json(const Choice& choice) {
           {"full_key_bytes", choice.bytes.full_keys},
           {"content_bytes", choice.bytes.content()},
           {"disk_bytes", choice.bytes.disk()},
-          {"keys_in", lower_name(choice.placement.keys)},
-          {"content_in", lower_name(choice.placement.content)},
+          {"keys_in", tier_json(choice.placement.keys)},
+          {"content_in", tier_json(choice.placement.content)},
           {"routing_seconds", json_number(choice.routing.seconds())}};
 }
 
@@ -396,10 +410,10 @@ Json to_json(const CapacityPlan& c) {
             {"padding", m.padding},
             {"disk", m.disk()}}},
           {"placement",
-           {{"model", p.model_fits ? Json(lower_name(p.model)) : Json(nullptr)},
-            {"keys", lower_name(p.keys)},
-            {"full_keys", m.full_keys > 0 ? Json(lower_name(p.full_keys)) : Json(nullptr)},
-            {"content", lower_name(p.content)}}},
+           {{"model", p.model_fits ? tier_json(p.model) : Json(nullptr)},
+            {"keys", tier_json(p.keys)},
+            {"full_keys", m.full_keys > 0 ? tier_json(p.full_keys) : Json(nullptr)},
+            {"content", tier_json(p.content)}}},
           {"gpu", std::move(gpu)},
           {"ram", use_json(p.ram)},
           {"routing", routing_json(c)},

@@ -59,9 +59,23 @@ TEST_F(Plan, PrintsThePublishedFigures) {
 }
 
 TEST_F(Plan, SaysWhatThisBuildCannotWrite) {
+  ASSERT_EQ(msa_4b({"--keys", "f32", "--content", "bf16"}), 0) << err_;
+  EXPECT_THAT(out_, HasSubstr("this build cannot write keys in f32 with content in bf16"));
   ASSERT_EQ(msa_4b({"--keys", "int4", "--content", "int8"}), 0) << err_;
-  EXPECT_THAT(out_, HasSubstr("this build cannot write keys in int4 with content in int8"));
+  EXPECT_THAT(out_, Not(HasSubstr("cannot write")));
   EXPECT_THAT(out_, HasSubstr("the same in full, bf16"));
+}
+
+TEST_F(Plan, CompressedKeysAreNeverOnDisk) {
+  ASSERT_EQ(msa_4b({"--keys", "int8", "--ram", "32G"}), 0) << err_;
+  EXPECT_THAT(out_, ContainsRegex("routing keys, int8 .* nowhere\n"));
+  EXPECT_THAT(out_, HasSubstr("routing   not possible\n"));
+  EXPECT_THAT(out_, HasSubstr("compressed routing keys lie in memory only"));
+  ASSERT_EQ(msa_4b({"--json", "--keys", "int8", "--ram", "32G"}), 0) << err_;
+  const Json json = Json::parse(out_);
+  EXPECT_TRUE(json["placement"]["keys"].is_null());
+  EXPECT_TRUE(json["routing"]["seconds"].is_null());
+  EXPECT_EQ(json["placement"]["full_keys"], "disk");
 }
 
 TEST_F(Plan, LinesStayWithinTheWidthOfATerminal) {
@@ -99,7 +113,9 @@ TEST_F(Plan, JsonHasExactNumbers) {
   EXPECT_EQ(json["choices"].size(), 6u);
   EXPECT_EQ(json["fits"][0]["part"], "keys_on_gpu");
   ASSERT_EQ(msa_4b({"--json", "--content", "int8"}), 0);
-  EXPECT_EQ(Json::parse(out_)["memory"]["writable"], false);
+  EXPECT_EQ(Json::parse(out_)["memory"]["writable"], true);
+  // Of each chunk and layer 16 heads of a scale and 128 values.
+  EXPECT_EQ(Json::parse(out_)["bytes"]["pooled_k"], uint64_t{1'562'500} * 18 * 8 * (4 + 128));
   ASSERT_EQ(msa_4b({"--json"}), 0);
   EXPECT_TRUE(Json::parse(out_)["gpu"].is_null());
   EXPECT_TRUE(Json::parse(out_)["placement"]["full_keys"].is_null());

@@ -6,10 +6,13 @@
 #include <iterator>
 #include <utility>
 
+#include "approximate/bank_index.h"
 #include "base/hash.h"
 #include "engine/guard.h"
 #include "engine/ingest.h"
 #include "engine/model_handle.h"
+#include "memory/numbering.h"
+#include "msa/transfer.h"
 
 namespace msa {
 namespace {
@@ -47,6 +50,22 @@ Error no_such_id(const std::filesystem::path& bank, std::string_view id) {
                       bank.string(), id)};
 }
 
+// The format that a new bank gets.
+Result<ContentFormat> content_format(ContentType wanted, DType computed) {
+  if (wanted == ContentType::automatic) return ContentFormat::full;
+  if (wanted == ContentType::int8) return ContentFormat::int8;
+  const DType dtype = wanted == ContentType::f32 ? DType::f32 : DType::bf16;
+  if (dtype == computed) return ContentFormat::full;
+  return Error{Code::mismatch,
+               fmt::format("pooled keys and values in {}: this model computes in {}; ask for int8, "
+                           "or for the precision {} of the model",
+                           name_of(dtype), name_of(computed), name_of(dtype))};
+}
+
+std::string_view content_name(const BankManifest& manifest) {
+  return manifest.content == ContentFormat::int8 ? "int8" : name_of(manifest.dtype);
+}
+
 Result<std::shared_ptr<Bank::Impl>> open_reader(const std::filesystem::path& folder) {
   auto impl = std::make_shared<Bank::Impl>();
   MSA_ASSIGN(impl->reader, BankReader::open(folder));
@@ -62,12 +81,21 @@ Result<Bank> Bank::open(const std::filesystem::path& folder) {
   });
 }
 
-Result<Bank> Bank::open_or_create(const std::filesystem::path& folder, const Model& model) {
+Result<Bank> Bank::open_or_create(const std::filesystem::path& folder, const Model& model,
+                                  const BankOptions& options) {
   return guarded("opening the bank", [&]() -> Result<Bank> {
+    BankManifest wanted = model.impl().manifest();
+    MSA_ASSIGN(wanted.content, content_format(options.content, wanted.dtype));
     {  // makes the bank, or checks that it is this model's; the lock is held only meanwhile
-      MSA_ASSIGN(auto writer, BankWriter::open_or_create(folder, model.impl().manifest()));
+      MSA_ASSIGN(auto writer, BankWriter::open_or_create(folder, wanted));
     }
     MSA_ASSIGN(auto impl, open_reader(folder));
+    const BankManifest& manifest = impl->reader->manifest();
+    if (options.content != ContentType::automatic && manifest.content != wanted.content)
+      return Error{Code::mismatch,
+                   fmt::format("{}: stores pooled keys and values as {}, not as {}; leave that to "
+                               "the bank, or use a new bank folder",
+                               folder.string(), content_name(manifest), content_name(wanted))};
     return Bank(std::move(impl));
   });
 }
@@ -83,6 +111,7 @@ Result<BankInfo> Bank::info() const {
     info.head_dim = manifest.head_dim;
     info.chunk_size = manifest.chunk_size;
     info.dtype = name_of(manifest.dtype);
+    info.content = content_name(manifest);
     info.similarity = manifest.cosine ? "cosine" : "dot";
     info.model_fingerprint = to_hex(manifest.model_fingerprint);
     info.tokenizer_fingerprint = to_hex(manifest.tokenizer_fingerprint);
@@ -94,8 +123,10 @@ Result<BankInfo> Bank::info() const {
     info.text_bytes = totals.text_bytes;
     info.aliases = totals.aliases;
     info.dead_chunks = totals.segment_chunks - std::min(totals.segment_chunks, totals.chunks);
-    info.key_bytes = totals.chunks * manifest.segment_shape().bytes_per_chunk() / 3;
-    info.content_bytes = 2 * info.key_bytes;
+    const SegmentShape shape = manifest.segment_shape();
+    const uint64_t rows = totals.chunks * shape.router_layers.size();
+    info.key_bytes = rows * shape.key_row_bytes();
+    info.content_bytes = rows * shape.content_row_bytes();
     MSA_ASSIGN(info.disk_bytes, impl_->reader->disk_bytes());
     return info;
   });
@@ -205,6 +236,9 @@ Result<CompactReport> Bank::compact(const CompactOptions& options,
     report.bytes_before = done.bytes_before;
     report.bytes_after = done.bytes_after;
     report.stopped = done.stopped;
+    const std::lock_guard lock(impl_->busy);
+    MSA_ASSIGN(const auto snapshot, impl_->reader->snapshot());
+    remove_stale_index(impl_->reader->folder(), *snapshot);
     return report;
   });
 }
@@ -213,10 +247,26 @@ Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& sour
                             const EncodeOptions& options,
                             std::function<void(const EncodeProgress&)> progress,
                             std::stop_token stop) {
+  return encode_shard(model, bank, source, {}, options, std::move(progress), std::move(stop));
+}
+
+Result<EncodeReport> encode_shard(const Model& model, Bank& bank, DocumentSource& source,
+                                  const Shard& shard, const EncodeOptions& options,
+                                  std::function<void(const EncodeProgress&)> progress,
+                                  std::stop_token stop) {
   return guarded("encoding", [&]() -> Result<EncodeReport> {
+    if (shard.index >= shard.count || shard.first_number > UINT32_MAX - 1 - shard.index)
+      return Error{Code::invalid_argument,
+                   fmt::format("shard {} of {} from number {} on: shards are 0 to {}, numbers at "
+                               "most {}; choose others",
+                               shard.index, shard.count, shard.first_number,
+                               std::max(shard.count, 1u) - 1, UINT32_MAX - 1)};
     const Model::Impl& impl = model.impl();
+    BankManifest manifest = impl.manifest();
+    manifest.content = bank.impl().reader->manifest().content;
     MSA_ASSIGN(const auto writer,
-               BankWriter::open_or_create(bank.impl().reader->folder(), impl.manifest()));
+               open_or_create_numbered(bank.impl().reader->folder(), manifest,
+                                       {shard.first_number + shard.index, shard.count}));
     Encoder encoder(*impl.backend, impl.weights);
     const EncodeBatch encode_batch = [&](auto documents) -> Result<EncodedBatch> {
       const std::lock_guard lock(impl.busy);  // questions may be answered between batches
@@ -227,8 +277,9 @@ Result<EncodeReport> encode(const Model& model, Bank& bank, DocumentSource& sour
       impl.weights->checkpoint->drop(kEmbeddingTensor);
       return batch;
     };
-    return ingest(*impl.tokenizer, encode_batch, {impl.config().max_positions}, *writer, source,
-                  options, progress, stop);
+    return ingest(*impl.tokenizer, encode_batch,
+                  {impl.config().max_positions, shard.index, shard.count}, *writer, source, options,
+                  progress, stop);
   });
 }
 

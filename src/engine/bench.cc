@@ -9,10 +9,12 @@
 #include <mutex>
 #include <random>
 
+#include "engine/bench_index.h"
 #include "engine/guard.h"
 #include "engine/machine.h"
 #include "engine/model_handle.h"
 #include "kernels/cpu/route_unfolded.h"
+#include "kernels/int8_rows.h"
 #include "kernels/limits.h"
 #include "memory/held_keys.h"
 #include "memory/router.h"
@@ -182,6 +184,56 @@ double generate_bytes(const Weights& weights, double context_rows) {
          context_rows * 2 * static_cast<double>(c.kv_width() * size_of(weights.compute));
 }
 
+// How far the logits of a question move when the memory's content is int8. `batch` is what `memory`
+// looks at.
+Result<void> bench_int8_content(const Model::Impl& model, const EncodedBatch& batch,
+                                Snapshot memory, std::span<const int32_t> question,
+                                Report& report) {
+  const ModelConfig& c = model.config();
+  Decoder decoder(*model.backend, model.weights, model.prefix);
+  const std::vector<uint8_t> routes(question.size(), 1);
+  const auto ask = [&](ContextSource* source) -> Result<std::vector<float>> {
+    MSA_TRY(decoder.prefill(question, routes, model.prefix->tokens + c.msa.top_k, source));
+    const auto logits = decoder.logits();
+    return std::vector<float>(logits.begin(), logits.end());
+  };
+  const auto ask_memory = [&](const Snapshot& snapshot) {
+    Router router(*model.backend, std::make_shared<const Snapshot>(snapshot),
+                  route_rule(c, model.cosine()), c.msa.top_k);
+    return ask(&router);
+  };
+  MSA_ASSIGN(const std::vector<float> exact, ask_memory(memory));
+  MSA_ASSIGN(const std::vector<float> without, ask(nullptr));
+  const size_t heads = 2 * c.kv_heads;
+  std::vector<AlignedBuffer<std::byte>> arrays;
+  for (SegmentLayer& layer : memory.segments.front().layers) {
+    auto& array = arrays.emplace_back(batch.total_chunks * int8_row_bytes(heads, c.head_dim));
+    if (to_int8_rows(layer.content, heads, array.data()) < batch.total_chunks) return {};
+    layer.content = {};
+    layer.content_int8 = {array.data(), batch.total_chunks, heads, c.head_dim};
+  }
+  MSA_ASSIGN(const std::vector<float> rounded, ask_memory(memory));
+
+  const auto distance = [&](const std::vector<float>& logits) {
+    double difference = 0, length = 0;
+    for (size_t i = 0; i < exact.size(); ++i) {
+      const double d = static_cast<double>(logits[i]) - exact[i];
+      difference += d * d;
+      length += static_cast<double>(exact[i]) * exact[i];
+    }
+    return length > 0 ? 100 * std::sqrt(difference / length) : 0;
+  };
+  const auto likeliest = [](const std::vector<float>& logits) {
+    return std::max_element(logits.begin(), logits.end()) - logits.begin();
+  };
+  report.add({"int8 content, logits off by", "%", distance(rounded), "", 0, 0,
+              fmt::format("root mean square over that of the logits with content in {}; without "
+                          "the memory {:.3g}%; the likeliest token is {}",
+                          name_of(batch.dtype), distance(without),
+                          likeliest(exact) == likeliest(rounded) ? "the same" : "another")});
+  return {};
+}
+
 Result<void> bench_generate(const Model::Impl& model, const BenchOptions& options,
                             std::stop_token stop, Report& report) {
   const ModelConfig& c = model.config();
@@ -199,11 +251,12 @@ Result<void> bench_generate(const Model::Impl& model, const BenchOptions& option
          {batch.layers[i].content.data(), batch.dtype, batch.total_chunks, 2 * batch.kv_width}});
   for (uint32_t n = 0, first = 0; n < batch.chunks.size(); first += batch.chunks[n++])
     segment.documents.push_back({n, first, batch.chunks[n]});
-  Router router(*model.backend, std::make_shared<const Snapshot>(std::move(memory)),
+  Router router(*model.backend, std::make_shared<const Snapshot>(memory),
                 route_rule(c, model.cosine()), c.msa.top_k);
   Decoder decoder(*model.backend, model.weights, model.prefix);
 
   const auto question = random_tokens(random, kQuestionTokens, c.vocabulary);
+  MSA_TRY(bench_int8_content(model, batch, std::move(memory), question, report));
   const std::vector<uint8_t> routes(question.size(), 1);
   const size_t first_position = model.prefix->tokens + c.msa.top_k;
   std::vector<double> prefill_ms;
@@ -482,6 +535,9 @@ Result<BenchReport> benchmark(const Model& model, const BenchOptions& options,
     if (options.encode) MSA_TRY(bench_encode(impl, options, stop, report));
     if (options.generate) MSA_TRY(bench_generate(impl, options, stop, report));
     if (options.route) MSA_TRY(bench_route(*impl.backend, options, stop, report));
+    if (options.index)
+      MSA_TRY(bench_index(*impl.backend, options, stop,
+                          [&](BenchFigure figure) { report.add(std::move(figure)); }));
     return report.finish();
   });
 }
@@ -496,7 +552,10 @@ Result<BenchReport> benchmark_routing(const BenchOptions& options, int threads,
     Report report(progress);
     report.out.machine = describe_machine();
     report.out.model = backend->describe();
-    MSA_TRY(bench_route(*backend, options, stop, report));
+    if (options.route) MSA_TRY(bench_route(*backend, options, stop, report));
+    if (options.index)
+      MSA_TRY(bench_index(*backend, options, stop,
+                          [&](BenchFigure figure) { report.add(std::move(figure)); }));
     return report.finish();
   });
 }

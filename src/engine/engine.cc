@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/memory_room.h"
+#include "engine/approximate.h"
 #include "engine/bank_handle.h"
 #include "engine/guard.h"
 #include "engine/interleave.h"
@@ -54,13 +55,15 @@ struct Engine::Impl {
   Bank bank;
   Decoder decoder;
   HeldKeys keys;
+  std::shared_ptr<BankIndex> index;  // if routing is approximate
 
-  Impl(Model m, Bank b, const EngineOptions& options)
+  Impl(Model m, Bank b, const EngineOptions& options, std::shared_ptr<BankIndex> bank_index)
       : model(std::move(m)),
         bank(std::move(b)),
         decoder(*model.impl().backend, model.impl().weights, model.impl().prefix),
         keys(*model.impl().backend, reader().manifest().kv_heads, reader().manifest().head_dim,
-             key_choice(options.keys), key_budget(options.memory_limit)) {}
+             key_choice(options.keys), key_budget(options.memory_limit)),
+        index(std::move(bank_index)) {}
 
   BankReader& reader() const { return *bank.impl().reader; }
   // The similarity the bank's keys were stored for.
@@ -81,7 +84,7 @@ struct Engine::Impl {
     MSA_ASSIGN(auto moment, view());
     MSA_ASSIGN(auto snapshot, hold_keys(*moment));
     Router router(*model.impl().backend, std::move(snapshot), rule(),
-                  top_k == 0 ? model.impl().config().msa.top_k : top_k);
+                  top_k == 0 ? model.impl().config().msa.top_k : top_k, index);
     return Query{std::move(moment), std::move(router)};
   }
   Result<std::unique_ptr<BankView>> view() const {
@@ -244,7 +247,23 @@ Result<Engine> Engine::create(const Model& model, const Bank& bank, const Engine
   return guarded("starting the engine", [&]() -> Result<Engine> {
     const BankReader& reader = *bank.impl().reader;
     MSA_TRY(model.impl().check_bank(reader.manifest(), reader.folder()));
-    auto impl = std::make_shared<Impl>(model, bank, options);
+    EngineOptions holding = options;
+    std::shared_ptr<BankIndex> index;
+    if (options.routing == RoutingMode::approximate) {
+      MSA_TRY(check_approximate_routing(model.impl(), reader.manifest().cosine));
+      std::shared_ptr<const Snapshot> snapshot;
+      {
+        const std::lock_guard lock(bank.impl().busy);
+        MSA_ASSIGN(snapshot, bank.impl().reader->snapshot());
+      }
+      index = open_index(model.impl(), reader, *snapshot);
+      // What is read in full is little then, and mapped: no memory has to be there for it.
+      if (index && holding.keys == KeyTier::automatic) {
+        holding.keys = KeyTier::full;
+        holding.memory_limit = 0;
+      }
+    }
+    auto impl = std::make_shared<Impl>(model, bank, holding, std::move(index));
     const std::lock_guard lock(model.impl().busy);
     MSA_ASSIGN(const auto moment, impl->view());
     MSA_ASSIGN([[maybe_unused]] const auto held, impl->hold_keys(*moment));
@@ -258,6 +277,7 @@ EngineInfo Engine::info() const {
   const std::optional<KeyFormat> format = impl_->keys.format();
   info.keys = format ? name_of(*format) : name_of(impl_->reader().manifest().dtype);
   info.key_bytes = impl_->keys.bytes();
+  info.index_bytes = impl_->index ? impl_->index->bytes() : 0;
   return info;
 }
 

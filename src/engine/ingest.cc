@@ -32,12 +32,13 @@ class Ingest {
         progress_(progress) {}
 
   Result<EncodeReport> run(std::stop_token stop) {
-    while (!stop.stop_requested()) {
+    for (uint64_t index = 0; !stop.stop_requested(); ++index) {
       MSA_ASSIGN(auto document, source_.next());
       if (!document) {
         MSA_TRY(encode_waiting());
         break;
       }
+      if (index % limits_.shards != limits_.shard) continue;
       MSA_TRY(take(std::move(*document)));
     }
     report_.stopped = stop.stop_requested();
@@ -159,7 +160,7 @@ class Ingest {
       if (++report_.duplicates % kProgressEvery == 0) update_progress();
       return {};
     }
-    const uint64_t number = bank_.next_number() + uint64_t{waiting_.size()};
+    const uint64_t number = bank_.next_number() + uint64_t{waiting_.size()} * limits_.shards;
     if (number >= UINT32_MAX)
       return Error{Code::unsupported,
                    "the bank has given out all 4,294,967,295 document numbers; start a new one"};

@@ -19,6 +19,9 @@ using EncodeBatch =
 
 struct IngestLimits {
   size_t max_positions = 0;  // longest document in tokens that the encoder takes
+  // Documents shard, shard + shards, … of the source are taken, and the bank's numbers go up by
+  // `shards` (memory/numbering.h).
+  uint32_t shard = 0, shards = 1;
 };
 
 // Reads `source` to its end or a stop request and commits what was encoded. A document whose id is

@@ -31,7 +31,9 @@ class FakeBank : public BankWriter {
       if (document.title == title && document.text == text) return std::optional(numbers_.at(id));
     return std::optional<uint32_t>();
   }
-  uint32_t next_number() const override { return static_cast<uint32_t>(order_.size()); }
+  uint32_t next_number() const override {
+    return first_ + step_ * static_cast<uint32_t>(order_.size());
+  }
   Result<void> add(std::vector<NewDocument> documents, EncodedBatch batch) override {
     EXPECT_EQ(documents.size(), batch.chunks.size());
     for (NewDocument& document : documents) {
@@ -78,6 +80,7 @@ class FakeBank : public BankWriter {
   uint64_t pending_ = 0, changes_ = 0;
   int commits_ = 0;
   bool fail_commit_ = false;
+  uint32_t first_ = 0, step_ = 1;  // of numbers
 };
 
 class ListSource : public DocumentSource {
@@ -128,11 +131,12 @@ class IngestTest : public testing::Test {
       batches_.push_back(std::move(texts));
       return out;
     };
-    return ingest(*tokenizer_, encode, {200}, bank_, source, options, {}, stop);
+    return ingest(*tokenizer_, encode, limits_, bank_, source, options, {}, stop);
   }
 
   static std::shared_ptr<const Tokenizer> tokenizer_;
   FakeBank bank_;
+  IngestLimits limits_{200};
   std::vector<std::vector<std::string>> batches_;  // texts as encoded
   std::function<void(size_t)> at_next_;
 };
@@ -162,6 +166,30 @@ TEST_F(IngestTest, NumbersStayRightAcrossBatches) {
     for (const std::string& text : batch)
       EXPECT_EQ(text.find(fmt::format("<|im_start|>[{}]. ", number++)), 0u) << text;
   EXPECT_EQ(number, 25u);
+}
+
+TEST_F(IngestTest, AShardTakesEveryNthDocumentAndNumber) {
+  std::vector<Document> documents;
+  for (int i = 0; i < 11; ++i)
+    documents.push_back(document(fmt::format("d{}", i), fmt::format("some words {}", i)));
+  limits_.shard = 1;
+  limits_.shards = 3;
+  bank_.first_ = 41;
+  bank_.step_ = 3;
+  EncodeOptions options;
+  options.batch_tokens = 30;  // two at a time
+  const auto report = run(documents, options);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->documents, 4u);
+  EXPECT_EQ(bank_.order_, (std::vector<std::string>{"d1", "d4", "d7", "d10"}));
+  EXPECT_GT(batches_.size(), 1u);
+  uint32_t number = 41;
+  for (const auto& batch : batches_)
+    for (const std::string& text : batch) {
+      EXPECT_EQ(text.find(fmt::format("<|im_start|>[{}]. ", number)), 0u) << text;
+      number += 3;
+    }
+  EXPECT_EQ(bank_.numbers_["d10"], 50u);
 }
 
 TEST_F(IngestTest, LongTextsBecomeNumberedPassagesWithRanges) {

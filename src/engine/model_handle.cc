@@ -91,29 +91,12 @@ BankManifest Model::Impl::manifest() const {
 
 Result<void> Model::Impl::check_bank(const BankManifest& bank,
                                      const std::filesystem::path& folder) const {
-  const auto mismatch = [&](std::string_view what) {
-    return Error{Code::mismatch, fmt::format("{}: {}", folder.string(), what)};
-  };
-  if (bank.model_fingerprint != fingerprint)
-    return mismatch(
-        fmt::format("the bank was made with another model (fingerprint {}, this one "
-                    "is {}); open it with that model, or encode a new bank",
-                    to_hex(bank.model_fingerprint), to_hex(fingerprint)));
-  if (bank.tokenizer_fingerprint != tokenizer->fingerprint())
-    return mismatch(
-        fmt::format("the bank was made with another tokenizer (fingerprint {}, this "
-                    "one is {}); use that one, or encode a new bank",
-                    to_hex(bank.tokenizer_fingerprint), to_hex(tokenizer->fingerprint())));
-  if (bank.router_layers != config().msa.router_layers || bank.kv_heads != config().kv_heads ||
-      bank.head_dim != config().head_dim || bank.chunk_size != config().msa.chunk_size)
-    return mismatch("the bank's shape is not the model's; encode a new bank");
-  const bool forced = options.similarity != Similarity::automatic;
-  if (forced && bank.cosine != cosine())
-    return mismatch(
-        fmt::format("the bank holds keys for {} similarity; ask for that, or encode a "
-                    "new bank",
-                    bank.cosine ? "cosine" : "dot"));
-  return {};
+  BankManifest wanted = manifest();
+  // Content is converted to what the model computes in, and questions are compared as the bank's
+  // keys were stored, unless somebody insists on the other way.
+  wanted.dtype = bank.dtype;
+  if (options.similarity == Similarity::automatic) wanted.cosine = bank.cosine;
+  return check_manifest(bank, wanted, folder);
 }
 
 Result<Model> Model::open(const std::filesystem::path& folder, const ModelOptions& options) {

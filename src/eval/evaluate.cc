@@ -127,6 +127,15 @@ class Evaluation {
     return {};
   }
 
+  // Routing is approximate only with an index of all that is in the memory.
+  Result<void> index_memory(const Bank& bank) {
+    IndexOptions options;
+    options.seed = options_.seed;
+    options.model = model_;
+    MSA_TRY(build_index(bank, options, {}, stop_));
+    return {};
+  }
+
   Result<void> run_memory(const SizePlan& size, const EvalProgress& now) {
     SizeReport& at = report_.sizes.back();
     const MemoryPlan& plan = size.memories[now.memory - 1];
@@ -148,6 +157,7 @@ class Evaluation {
       at.tokens = std::max(at.tokens, info.tokens);
       ++at.memories;
       at.questions += plan.questions.size();
+      if (options_.engine.routing == RoutingMode::approximate) MSA_TRY(index_memory(bank));
       MSA_ASSIGN(const Engine engine, Engine::create(model_, bank, options_.engine));
       return ask_all(engine, plan, now);
     }();

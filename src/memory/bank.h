@@ -20,19 +20,30 @@
 
 namespace msa {
 
-// What a bank is bound to. Stored in the catalogue as JSON.
+// How pooled keys and values are stored.
+enum class ContentFormat {
+  full,  // as routing keys are
+  int8,  // 8 bits a value, and a scale for each head of each row (kernels/int8_rows.h)
+};
+
+// What a bank is bound to, and how its content is stored. Stored in the catalogue as JSON.
 struct BankManifest {
   std::vector<int> router_layers;
   size_t kv_heads = 0, head_dim = 0, chunk_size = 0;
-  DType dtype = DType::bf16;  // of keys and content
-  bool cosine = true;         // keys are L2-normalised per head
+  DType dtype = DType::bf16;  // of keys, and of content in full
+  ContentFormat content = ContentFormat::full;
+  bool cosine = true;  // keys are L2-normalised per head
   uint64_t model_fingerprint = 0, tokenizer_fingerprint = 0;
 
-  SegmentShape segment_shape() const { return {router_layers, kv_heads * head_dim, dtype}; }
+  SegmentShape segment_shape() const {
+    return {router_layers, kv_heads * head_dim, dtype,
+            content == ContentFormat::int8 ? kv_heads : 0};
+  }
 };
 std::string to_json(const BankManifest& manifest);
 Result<BankManifest> parse_manifest(std::string_view text, const std::filesystem::path& bank);
-// A `mismatch` error that says in what the bank's manifest differs from `wanted`, if it does.
+// A `mismatch` error that says in what the bank's manifest differs from `wanted`, if it does. How
+// content is stored is the bank's own affair: any model can read and add to either kind.
 Result<void> check_manifest(const BankManifest& bank, const BankManifest& wanted,
                             const std::filesystem::path& folder);
 
@@ -88,7 +99,8 @@ struct CompactionReport {
 class BankWriter {
  public:
   // Makes the folder if there is none. An existing bank's manifest must equal `manifest`: a
-  // `mismatch` error says in what it differs.
+  // `mismatch` error says in what it differs. But its content stays what it is: manifest.content is
+  // for new banks.
   static Result<std::unique_ptr<BankWriter>> open_or_create(const std::filesystem::path& folder,
                                                             const BankManifest& manifest);
   // An existing bank, whatever model made it.
@@ -108,7 +120,8 @@ class BankWriter {
   // The number the next document gets. It is part of the text that is encoded.
   virtual uint32_t next_number() const = 0;
   // Takes a batch: documents[i] has batch.chunks[i] chunks, numbers follow from next_number().
-  // All or nothing: an id that is there already, or none, is an invalid_argument error.
+  // All or nothing: an id that is there already, or none, is an invalid_argument error; so is
+  // content that is not finite, where it is to be int8.
   virtual Result<void> add(std::vector<NewDocument> documents, EncodedBatch batch) = 0;
   // Makes document.id a further name of document `number`, which find_text() found for its text.
   // An id that is there already, or none, is an invalid_argument error.

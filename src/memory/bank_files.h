@@ -1,4 +1,4 @@
-// The names in a bank's folder, its lock, and what must be durable there. Private to memory/.
+// The names in a bank's folder, its lock, and what must be durable there. For memory/, approximate/.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
+#include <optional>
 #include <set>
 #include <system_error>
 #include <unordered_set>
@@ -10,6 +12,8 @@
 
 #include "base/hash.h"
 #include "memory/bank_files.h"
+#include "memory/given_numbers.h"
+#include "memory/segment_format.h"
 #include "memory/wal_check.h"
 
 namespace msa {
@@ -27,9 +31,13 @@ class Verification {
         progress_(progress),
         damaged_(damaged) {}
 
-  Result<BankReader::Report> run() {
+  Result<BankReader::Report> run(const std::stop_token& stop) {
     const CatalogueLayout layout = check_catalogue();
-    for (const SegmentRecord& record : layout.segments) check_segment(record);
+    for (const SegmentRecord& record : layout.segments) {
+      if (stop.stop_requested())
+        return Error{Code::cancelled, fmt::format("{}: verifying was stopped", folder_.string())};
+      check_segment(record);
+    }
     return std::move(report_);
   }
 
@@ -68,10 +76,21 @@ class Verification {
       for (std::string& line : *lines) problem(std::move(line));
     else
       problem(lines.error().message);
+    // Read later than the rows: what has been given out meanwhile is in it, too.
+    std::optional<GivenNumbers> given;
+    if (auto numbers = read_given_numbers(folder_ / kCatalogueFile))
+      given = std::move(*numbers);
+    else
+      problem(numbers.error().message);
     take(catalogue_.each_document(
         0, true,
         [&](const DocumentRecord& document) {
           ++report_.documents;
+          if (given && !given->contains(document.number))
+            problem(
+                fmt::format("{}: document {} ('{}') has a number that was never given out; "
+                            "restore the bank from a copy",
+                            (folder_ / kCatalogueFile).string(), document.number, document.id));
           if (document_hash(document.title, document.text) != document.hash)
             problem(
                 fmt::format("{}: document {} ('{}'): title or text are not those that were "
@@ -142,6 +161,16 @@ class Verification {
   BankReader::Report report_;
 };
 
+// The number that the header of a record's segment has to have. A segment that was moved here from
+// another bank has kept that bank's; the checksum, which covers it, tells that it is the right one.
+uint64_t expected_number(const fs::path& file, const SegmentRecord& record) {
+  SegmentHeader header{};
+  std::ifstream in(file, std::ios::binary);
+  in.read(reinterpret_cast<char*>(&header), sizeof(header));
+  return in && header.checksum == record.checksum ? header.number
+                                                  : static_cast<uint64_t>(record.id);
+}
+
 }  // namespace
 
 Result<Segment> open_segment(const fs::path& folder, const SegmentRecord& record,
@@ -153,7 +182,7 @@ Result<Segment> open_segment(const fs::path& folder, const SegmentRecord& record
                  fmt::format("{}: this segment of the bank is missing ({} chunks); mend the bank "
                              "with `msa memory repair`, or restore it from a copy",
                              file.string(), record.chunks)};
-  MSA_ASSIGN(Segment segment, Segment::open(file, static_cast<uint64_t>(record.id), shape));
+  MSA_ASSIGN(Segment segment, Segment::open(file, expected_number(file, record), shape));
   if (segment.chunks() != record.chunks || segment.bytes() != record.bytes ||
       segment.checksum() != record.checksum)
     return Error{
@@ -168,8 +197,8 @@ Result<Segment> open_segment(const fs::path& folder, const SegmentRecord& record
 Result<BankReader::Report> verify_bank(const fs::path& folder, const BankManifest& manifest,
                                        const Catalogue& catalogue,
                                        const std::function<void(uint64_t, uint64_t)>& progress,
-                                       std::set<int64_t>* damaged) {
-  return Verification(folder, manifest, catalogue, progress, damaged).run();
+                                       std::set<int64_t>* damaged, const std::stop_token& stop) {
+  return Verification(folder, manifest, catalogue, progress, damaged).run(stop);
 }
 
 }  // namespace msa

@@ -5,17 +5,19 @@
 #include <filesystem>
 #include <functional>
 #include <set>
+#include <stop_token>
 
 #include "memory/bank.h"
 
 namespace msa {
 
 // See BankReader::verify(). The ids of segments that are missing, or not as they were written, go
-// to `damaged` if there is one.
+// to `damaged` if there is one. On a stop request it ends before the next segment (`cancelled`).
 Result<BankReader::Report> verify_bank(const std::filesystem::path& folder,
                                        const BankManifest& manifest, const Catalogue& catalogue,
                                        const std::function<void(uint64_t, uint64_t)>& progress,
-                                       std::set<int64_t>* damaged = nullptr);
+                                       std::set<int64_t>* damaged = nullptr,
+                                       const std::stop_token& stop = {});
 
 // Opens the segment of a record and compares the two.
 Result<Segment> open_segment(const std::filesystem::path& folder, const SegmentRecord& record,

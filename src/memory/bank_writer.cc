@@ -13,6 +13,8 @@
 #include "memory/bank.h"
 #include "memory/bank_files.h"
 #include "memory/compaction.h"
+#include "memory/content.h"
+#include "memory/numbering.h"
 
 namespace msa {
 namespace {
@@ -49,9 +51,11 @@ Result<void> check_free_for_bank(const fs::path& folder) {
 
 class FolderWriter final : public BankWriter {
  public:
-  FolderWriter(fs::path folder, BankManifest manifest, FolderLock lock, Catalogue catalogue)
+  FolderWriter(fs::path folder, BankManifest manifest, FolderLock lock, Catalogue catalogue,
+               Numbering numbering)
       : folder_(std::move(folder)),
         shape_(manifest.segment_shape()),
+        numbering_(numbering),
         lock_(std::move(lock)),
         catalogue_(std::move(catalogue)) {}
 
@@ -100,7 +104,12 @@ class FolderWriter final : public BankWriter {
     return lowest;
   }
 
-  uint32_t next_number() const override { return static_cast<uint32_t>(next_number_); }
+  uint32_t next_number() const override {
+    if (next_number_ <= numbering_.first) return numbering_.first;
+    const uint64_t over = (next_number_ - numbering_.first) % numbering_.step;
+    const uint64_t next = over == 0 ? next_number_ : next_number_ + (numbering_.step - over);
+    return static_cast<uint32_t>(std::min(next, kNumbers));
+  }
 
   Result<void> add(std::vector<NewDocument> documents, EncodedBatch batch) override {
     MSA_TRY(check_batch(documents, batch));
@@ -109,12 +118,13 @@ class FolderWriter final : public BankWriter {
     records.reserve(documents.size());
     Names ids;
     std::unordered_multimap<uint64_t, size_t> texts;
-    uint64_t text_bytes = 0, chunk = pending_chunks_;
+    uint64_t text_bytes = 0, chunk = pending_chunks_, number = next_number();
     for (size_t i = 0; i < documents.size(); ++i) {
       NewDocument& document = documents[i];
       MSA_TRY(check_document(document, ids));
       DocumentRecord record;
-      record.number = static_cast<uint32_t>(next_number_ + i);
+      record.number = static_cast<uint32_t>(number);
+      number += numbering_.step;
       record.hash = document_hash(document.title, document.text);
       record.char_begin = document.char_begin;
       record.char_end = document.char_end;
@@ -132,12 +142,14 @@ class FolderWriter final : public BankWriter {
       records.push_back(std::move(record));
     }
     batch.last_hidden = {};
+    MSA_TRY(round_content(shape_, batch, folder_,
+                          [&](size_t i) { return fmt::format("document '{}'", records[i].id); }));
     grow(steps_, records.size());
     grow(pending_batches_, 1);
     pending_names_.reserve(pending_names_.size() + ids.size());
     pending_texts_.reserve(pending_texts_.size() + texts.size());
 
-    next_number_ += records.size();
+    if (!records.empty()) next_number_ = uint64_t{records.back().number} + 1;
     pending_chunks_ = chunk;
     pending_text_bytes_ += text_bytes;
     for (DocumentRecord& record : records) steps_.emplace_back(std::move(record));
@@ -297,9 +309,11 @@ class FolderWriter final : public BankWriter {
     for (const EncodedLayer& layer : batch.layers)
       if (layer.keys.bytes() < key_bytes || layer.content.bytes() / 2 < key_bytes)
         return refuse("a batch's arrays are smaller than its chunks need", kBug);
-    if (documents.size() > kNumbers - next_number_)
-      return refuse(fmt::format("has given out {} of {} document numbers, {} more do not fit",
-                                next_number_, kNumbers, documents.size()),
+    const uint64_t next = next_number();
+    if (documents.size() > (kNumbers - next + numbering_.step - 1) / numbering_.step)
+      return refuse(fmt::format("the next document's number is {} of at most {}, {} more documents "
+                                "do not fit",
+                                next, kNumbers - 1, documents.size()),
                     "start a new bank");
     return {};
   }
@@ -323,14 +337,9 @@ class FolderWriter final : public BankWriter {
   // The two steps of a commit: first the arrays, then the one transaction that makes them count.
   Result<void> write(const fs::path& file, SegmentRecord& record) {
     std::vector<std::vector<SegmentPiece>> pieces(shape_.router_layers.size());
-    const size_t width = shape_.kv_width;
     for (size_t l = 0; l < pieces.size(); ++l)
-      for (const EncodedBatch& batch : pending_batches_) {
-        const EncodedLayer& layer = batch.layers[l];
-        const size_t rows = batch.total_chunks;
-        pieces[l].push_back({ConstAnyMat(layer.keys.data(), shape_.dtype, rows, width),
-                             ConstAnyMat(layer.content.data(), shape_.dtype, rows, 2 * width)});
-      }
+      for (const EncodedBatch& batch : pending_batches_)
+        pieces[l].push_back(piece_of(shape_, batch, l));
     MSA_ASSIGN(const WrittenSegment written,
                write_segment(file, static_cast<uint64_t>(record.id), shape_, pieces));
     assert(written.chunks == pending_chunks_);
@@ -342,6 +351,7 @@ class FolderWriter final : public BankWriter {
 
   fs::path folder_;
   SegmentShape shape_;
+  Numbering numbering_;
   FolderLock lock_;
   Catalogue catalogue_;
   uint64_t next_number_ = 0;  // pending documents counted
@@ -361,17 +371,20 @@ class FolderWriter final : public BankWriter {
 };
 
 Result<std::unique_ptr<BankWriter>> started(const fs::path& folder, const BankManifest& manifest,
-                                            FolderLock lock, Catalogue catalogue) {
-  auto writer =
-      std::make_unique<FolderWriter>(folder, manifest, std::move(lock), std::move(catalogue));
+                                            FolderLock lock, Catalogue catalogue,
+                                            Numbering numbering = {}) {
+  auto writer = std::make_unique<FolderWriter>(folder, manifest, std::move(lock),
+                                               std::move(catalogue), numbering);
   MSA_TRY(writer->start());
   return writer;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& folder,
-                                                               const BankManifest& manifest) {
+Result<std::unique_ptr<BankWriter>> open_or_create_numbered(const fs::path& folder,
+                                                            const BankManifest& manifest,
+                                                            Numbering numbering) {
+  assert(numbering.step > 0);
   const std::string json = to_json(manifest);
   if (Result<BankManifest> readable = parse_manifest(json, folder); !readable)
     return Error{Code::invalid_argument, std::move(readable).error().message};
@@ -384,14 +397,21 @@ Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& f
 
   // Asked again: another process may have made the bank before it gave the lock back.
   const bool exists = fs::exists(file, ignored);
+  const int64_t version =
+      manifest.content == ContentFormat::int8 ? kInt8CatalogueVersion : kCatalogueVersion;
   MSA_ASSIGN(Catalogue catalogue, exists ? Catalogue::open(file, Catalogue::Access::write)
-                                         : Catalogue::create(file, json));
-  if (exists) {
-    MSA_ASSIGN(const std::string stored, catalogue.manifest());
-    MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
-    MSA_TRY(check_manifest(bank, manifest, folder));
-  }
-  return started(folder, manifest, std::move(lock), std::move(catalogue));
+                                         : Catalogue::create(file, json, version));
+  if (!exists)
+    return started(folder, manifest, std::move(lock), std::move(catalogue), numbering);
+  MSA_ASSIGN(const std::string stored, catalogue.manifest());
+  MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
+  MSA_TRY(check_manifest(bank, manifest, folder));
+  return started(folder, bank, std::move(lock), std::move(catalogue), numbering);
+}
+
+Result<std::unique_ptr<BankWriter>> BankWriter::open_or_create(const fs::path& folder,
+                                                               const BankManifest& manifest) {
+  return open_or_create_numbered(folder, manifest, {});
 }
 
 Result<std::unique_ptr<BankWriter>> BankWriter::open(const fs::path& folder) {

@@ -180,8 +180,9 @@ Catalogue::Catalogue(Catalogue&&) noexcept = default;
 Catalogue& Catalogue::operator=(Catalogue&&) noexcept = default;
 Catalogue::~Catalogue() = default;
 
-Result<Catalogue> Catalogue::create(const fs::path& file, std::string_view manifest) {
-  MSA_TRY(create_catalogue_database(file, manifest));
+Result<Catalogue> Catalogue::create(const fs::path& file, std::string_view manifest,
+                                    int64_t version) {
+  MSA_TRY(create_catalogue_database(file, manifest, version));
   return open(file, Access::write);
 }
 

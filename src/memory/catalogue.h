@@ -19,6 +19,9 @@ namespace msa {
 // "MSAB", SQLite's application id of a catalogue, and the version of its tables.
 inline constexpr int64_t kCatalogueApplicationId = 0x4D534142;
 inline constexpr int64_t kCatalogueVersion = 3;
+// Of a bank with segments that programs of version 3 cannot read (int8 content): the tables are the
+// same, and such programs refuse it.
+inline constexpr int64_t kInt8CatalogueVersion = 4;
 
 struct SegmentRecord {
   int64_t id = 0;    // at least 1, never reused
@@ -80,8 +83,9 @@ class Catalogue {
 
   // `create` makes the file and its tables, and stores `manifest` (JSON) as the bank's identity.
   // The file appears under its name only when it is complete. Must not exist yet; the caller makes
-  // sure that nobody else is creating it.
-  static Result<Catalogue> create(const std::filesystem::path& file, std::string_view manifest);
+  // sure that nobody else is creating it. `version`: kCatalogueVersion or kInt8CatalogueVersion.
+  static Result<Catalogue> create(const std::filesystem::path& file, std::string_view manifest,
+                                  int64_t version = kCatalogueVersion);
   // Checks application id, schema version and integrity of what it reads. A reader can open a
   // catalogue in a folder it may not write to.
   static Result<Catalogue> open(const std::filesystem::path& file, Access access);

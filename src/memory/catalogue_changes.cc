@@ -8,6 +8,7 @@
 #include "memory/bank_files.h"
 #include "memory/catalogue_digest.h"
 #include "memory/catalogue_impl.h"
+#include "memory/given_numbers.h"
 
 namespace msa {
 namespace {
@@ -236,6 +237,7 @@ Result<void> Catalogue::commit(const std::optional<SegmentRecord>& segment,
     if (rows > kMaxChunks || segment->bytes > kMaxSize) return refuse("it is too large");
   }
   uint64_t first_free = 0;
+  std::vector<uint32_t> numbers;
   for (const CatalogueStep& step : steps) {
     if (const auto* alias = std::get_if<AliasRecord>(&step);
         alias != nullptr && (alias->char_end < alias->char_begin || alias->char_end > kMaxSize))
@@ -248,6 +250,9 @@ Result<void> Catalogue::commit(const std::optional<SegmentRecord>& segment,
       return refuse("a document's rows overlap another's or lie outside");
     if (d->char_end < d->char_begin || d->char_end > kMaxSize || d->tokens > kMaxSize)
       return refuse("a document's extent is out of range");
+    if (!numbers.empty() && d->number <= numbers.back())
+      return refuse("documents are not in the order of their numbers");
+    numbers.push_back(d->number);
     first_free = uint64_t{d->first_chunk} + d->chunks;
   }
 
@@ -267,6 +272,15 @@ Result<void> Catalogue::commit(const std::optional<SegmentRecord>& segment,
       MSA_TRY(impl_->apply(*alias));
     } else {
       MSA_TRY(impl_->apply(std::get<NameRemoval>(step)));
+    }
+  }
+  // Where numbers are passed over, they stay free.
+  if (numbers.size() != next_number - old_next) {
+    MSA_ASSIGN(GivenNumbers given, read_given_numbers(impl_->database));
+    for (const uint32_t number : numbers) given.add(number);
+    if (!given.complete()) {
+      MSA_ASSIGN(const uint64_t change, write_given_numbers(impl_->database, given));
+      impl_->digest_change += change;
     }
   }
   if (next_number != old_next)

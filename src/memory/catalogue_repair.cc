@@ -8,6 +8,7 @@
 #include "memory/catalogue_digest.h"
 #include "memory/catalogue_impl.h"
 #include "memory/catalogue_schema.h"
+#include "memory/given_numbers.h"
 
 namespace msa {
 namespace {
@@ -211,6 +212,7 @@ Result<void> CatalogueRepair::tidy() const {
     raise.bind(2, value);
     MSA_TRY(raise.run());
   }
+  MSA_TRY(mend_given_numbers(database_));
   MSA_TRY(renew_digest(database_));
   return transaction.commit();
 }

@@ -108,11 +108,11 @@ Result<int64_t> check_identity(const Database& database) {
                           "bank's is {:#x})",
                           *id, kCatalogueApplicationId));
   MSA_ASSIGN(const int64_t version, database.integer("PRAGMA user_version"));
-  if (version > kCatalogueVersion)
+  if (version > kInt8CatalogueVersion)
     return Error{Code::unsupported,
                  fmt::format("{}: is of version {}, this program reads versions up to {}; use a "
                              "newer msa",
-                             file.string(), version, kCatalogueVersion)};
+                             file.string(), version, kInt8CatalogueVersion)};
   if (version < 1)
     return Error{Code::corrupt,
                  fmt::format("{}: says that it is of version {}, which never was; restore the bank "
@@ -198,7 +198,8 @@ Result<void> migrate(const Database& database, int64_t version) {
 
 }  // namespace
 
-Result<void> create_catalogue_database(const fs::path& file, std::string_view manifest) {
+Result<void> create_catalogue_database(const fs::path& file, std::string_view manifest,
+                                       int64_t version) {
   std::error_code ignored;
   if (fs::exists(file, ignored))
     return Error{Code::invalid_argument,
@@ -226,7 +227,7 @@ Result<void> create_catalogue_database(const fs::path& file, std::string_view ma
       }
       MSA_TRY(renew_digest(database));
       MSA_TRY(database.execute(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}",
-                                           kCatalogueApplicationId, kCatalogueVersion)
+                                           kCatalogueApplicationId, version)
                                    .c_str()));
       MSA_TRY(transaction.commit());
     }

@@ -19,12 +19,12 @@ inline constexpr std::string_view kDigestKey = "digest";  // from version 3 on
 
 struct CatalogueDatabase {
   sqlite::Database database;
-  int64_t version = 0;  // of its tables; kCatalogueVersion if it may be written
+  int64_t version = 0;  // of its tables; at least kCatalogueVersion if it may be written
 };
 
 // See Catalogue::create(), which opens what this makes.
-Result<void> create_catalogue_database(const std::filesystem::path& file,
-                                       std::string_view manifest);
+Result<void> create_catalogue_database(const std::filesystem::path& file, std::string_view manifest,
+                                       int64_t version);
 // Checks application id, version and schema. For writing, an older version is brought up to date in
 // one transaction first; for reading it stays as it is.
 Result<CatalogueDatabase> open_catalogue_database(const std::filesystem::path& file,

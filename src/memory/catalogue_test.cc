@@ -227,12 +227,12 @@ TEST_F(CatalogueTest, TellsForeignFilesApart) {
 
 TEST_F(CatalogueTest, NamesTheVersionItCannotRead) {
   fill();
-  tamper(file_, fmt::format("PRAGMA user_version = {}", kCatalogueVersion + 1));
+  tamper(file_, fmt::format("PRAGMA user_version = {}", kInt8CatalogueVersion + 1));
   auto catalogue = read();
   ASSERT_FALSE(catalogue.ok());
   EXPECT_EQ(catalogue.error().code, Code::unsupported);
   EXPECT_THAT(catalogue.error().message,
-              HasSubstr(fmt::format("version {}", kCatalogueVersion + 1)));
+              HasSubstr(fmt::format("version {}", kInt8CatalogueVersion + 1)));
   EXPECT_THAT(catalogue.error().message, HasSubstr("newer msa"));
   tamper(file_, "PRAGMA user_version = 0");
   catalogue = read();

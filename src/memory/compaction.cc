@@ -171,8 +171,13 @@ class Compaction {
     for (size_t l = 0; l < pieces.size(); ++l)
       for (const Place& run : runs) {
         const SegmentLayer& layer = segments[run.segment].layers()[l];
-        pieces[l].push_back({layer.keys.slice_rows(run.span.first_chunk, run.span.chunks),
-                             layer.content.slice_rows(run.span.first_chunk, run.span.chunks)});
+        const uint32_t first = run.span.first_chunk, rows = run.span.chunks;
+        SegmentPiece& piece = pieces[l].emplace_back();
+        piece.keys = layer.keys.slice_rows(first, rows);
+        if (bank_.shape.int8_heads > 0)
+          piece.content_int8 = layer.content_int8.slice_rows(first, rows);
+        else
+          piece.content = layer.content.slice_rows(first, rows);
       }
     MSA_ASSIGN(const WrittenSegment written,
                write_segment(file, static_cast<uint64_t>(record.id), bank_.shape, pieces));

@@ -97,6 +97,9 @@ class Fields {
   std::string problem_;
 };
 
+constexpr const char* kContentKey = "content";
+constexpr std::string_view kInt8 = "int8";
+
 std::string_view similarity_name(bool cosine) {
   return cosine ? "cosine" : "dot";
 }
@@ -104,7 +107,7 @@ std::string_view similarity_name(bool cosine) {
 }  // namespace
 
 std::string to_json(const BankManifest& manifest) {
-  const json object = {
+  json object = {
       {"router_layers", manifest.router_layers},
       {"kv_heads", manifest.kv_heads},
       {"head_dim", manifest.head_dim},
@@ -114,6 +117,8 @@ std::string to_json(const BankManifest& manifest) {
       {"model_fingerprint", to_hex(manifest.model_fingerprint)},
       {"tokenizer_fingerprint", to_hex(manifest.tokenizer_fingerprint)},
   };
+  // Without it, content is as `dtype` says: banks that have it so are as they always were.
+  if (manifest.content == ContentFormat::int8) object[kContentKey] = kInt8;
   return object.dump();
 }
 
@@ -137,6 +142,10 @@ Result<BankManifest> parse_manifest(std::string_view text, const std::filesystem
                        : DType::bf16;
   manifest.cosine =
       fields.choice("similarity", {similarity_name(true), similarity_name(false)}) == 0;
+  if (object.contains(kContentKey)) {
+    fields.choice(kContentKey, {kInt8});
+    manifest.content = ContentFormat::int8;
+  }
   manifest.model_fingerprint = fields.fingerprint("model_fingerprint");
   manifest.tokenizer_fingerprint = fields.fingerprint("tokenizer_fingerprint");
   if (!fields.problem().empty()) return corrupt(fields.problem());

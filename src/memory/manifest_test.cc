@@ -20,6 +20,14 @@ TEST(Manifest, ReadsBackAsWritten) {
       ASSERT_TRUE(read.ok()) << read.error().message;
       EXPECT_TRUE(check_manifest(*read, manifest, "bank").ok());
       EXPECT_EQ(read->segment_shape().bytes_per_chunk(), 3u * 24 * 3 * size_of(dtype));
+      EXPECT_EQ(to_json(manifest).find("content"), std::string::npos);
+      // Each of three layers: a key as before, and 2 x 2 heads of a scale and 12 values.
+      manifest.content = ContentFormat::int8;
+      const auto int8 = parse_manifest(to_json(manifest), "bank");
+      ASSERT_TRUE(int8.ok()) << int8.error().message;
+      EXPECT_EQ(int8->content, ContentFormat::int8);
+      EXPECT_EQ(int8->segment_shape().bytes_per_chunk(), 3 * (24 * size_of(dtype) + 4 * (4 + 12)));
+      EXPECT_TRUE(check_manifest(*int8, *read, "bank").ok());
     }
 }
 
@@ -51,6 +59,9 @@ TEST(Manifest, RefusesWhatCannotBe) {
                                  replaced("\"head_dim\":12,", ""),
                                  replaced("BF16", "F64"),
                                  replaced("cosine", "angular"),
+                                 replaced("{", "{\"content\":\"int9\","),
+                                 replaced("{", "{\"content\":8,"),
+                                 replaced("{", "{\"content\":null,"),
                                  replaced("0123456789abcdef", "0123456789ABCDEF"),
                                  replaced("0123456789abcdef", "123"),
                                  replaced("0123456789abcdef", "0123456789abcdef0"),

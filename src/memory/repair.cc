@@ -14,6 +14,7 @@
 #include "memory/bank_verify.h"
 #include "memory/catalogue_repair.h"
 #include "memory/compaction.h"
+#include "memory/content.h"
 
 namespace msa {
 namespace {
@@ -186,6 +187,8 @@ class FolderRepair final : public BankRepair {
       if (waiting.empty()) return {};
       const std::vector<std::span<const int32_t>> views(waiting.begin(), waiting.end());
       MSA_ASSIGN(EncodedBatch batch, encoder.encode(views));
+      MSA_TRY(round_content(shape_, batch, folder_,
+                            [&](size_t i) { return fmt::format("document {}", numbers[i]); }));
       for (size_t i = 0; i < waiting.size(); ++i) {
         pending.documents.push_back({static_cast<uint32_t>(numbers[i]),
                                      static_cast<uint32_t>(pending.chunks), batch.chunks[i],
@@ -251,14 +254,9 @@ class FolderRepair final : public BankRepair {
 
   std::vector<std::vector<SegmentPiece>> pieces(const Pending& pending) const {
     std::vector<std::vector<SegmentPiece>> pieces(shape_.router_layers.size());
-    const size_t width = shape_.kv_width;
     for (size_t l = 0; l < pieces.size(); ++l)
-      for (const EncodedBatch& batch : pending.batches) {
-        const EncodedLayer& layer = batch.layers[l];
-        const size_t rows = batch.total_chunks;
-        pieces[l].push_back({ConstAnyMat(layer.keys.data(), shape_.dtype, rows, width),
-                             ConstAnyMat(layer.content.data(), shape_.dtype, rows, 2 * width)});
-      }
+      for (const EncodedBatch& batch : pending.batches)
+        pieces[l].push_back(piece_of(shape_, batch, l));
     return pieces;
   }
 

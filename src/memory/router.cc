@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "base/page_advice.h"
+#include "kernels/cpu/fold.h"
+#include "kernels/int8_rows.h"
 
 namespace msa {
 namespace {
@@ -26,11 +28,19 @@ void fetch_rows(const ConstAnyMat& rows) {
   fetch_ahead({rows.data, rows.rows * rows.stride * size_of(rows.dtype)});
 }
 
+bool is_int8(const SegmentLayer& layer) {
+  return layer.content_int8.heads > 0;
+}
+
 }  // namespace
 
 Router::Router(Backend& backend, std::shared_ptr<const Snapshot> snapshot, RouteRule rule,
-               size_t top_k)
-    : backend_(backend), snapshot_(std::move(snapshot)), rule_(rule), top_k_(top_k) {
+               size_t top_k, std::shared_ptr<CandidateIndex> index)
+    : backend_(backend),
+      snapshot_(std::move(snapshot)),
+      rule_(rule),
+      top_k_(top_k),
+      index_(std::move(index)) {
   blocks_.resize(snapshot_->router_layers.size());
   compressed_.resize(blocks_.size());
   for (size_t l = 0; l < blocks_.size(); ++l) {
@@ -42,6 +52,29 @@ Router::Router(Backend& backend, std::shared_ptr<const Snapshot> snapshot, Route
     }
     if (compressed_[l].size() < blocks_[l].size()) compressed_[l].clear();
   }
+  if (index_) know_index();
+}
+
+void Router::know_index() {
+  assert(is_inner_product(rule_));
+  block_of_.assign(index_->segments(), -1);
+  unindexed_ = blocks_;
+  unindexed_compressed_ = compressed_;
+  bool known = false;
+  all_indexed_ = true;
+  for (size_t s = 0; s < snapshot_->segments.size(); ++s) {
+    const std::optional<uint32_t> number = index_->number_of(snapshot_->segments[s]);
+    if (!number) {
+      all_indexed_ = all_indexed_ && snapshot_->segments[s].documents.empty();
+      continue;
+    }
+    known = true;
+    block_of_[*number] = static_cast<int64_t>(s);
+    for (std::vector<KeyBlock>& blocks : unindexed_) blocks[s].documents = {};
+    for (std::vector<CompressedBlock>& blocks : unindexed_compressed_)
+      if (!blocks.empty()) blocks[s].documents = {};
+  }
+  if (!known) index_.reset();
 }
 
 Result<size_t> Router::index_of(int layer) const {
@@ -67,43 +100,113 @@ Result<size_t> Router::index_of(int layer) const {
 Result<std::vector<LayerChoice>> Router::choose(int layer, std::span<const RouteQuery> requests) {
   MSA_ASSIGN(const size_t l, index_of(layer));
   std::vector<LayerChoice> choices(requests.size());
-  // Bounds on the error of compressed keys hold for finite queries only.
-  std::vector<RouteQuery> in_full, compressed;
-  std::vector<LayerChoice*> of_full, of_compressed;
+  // Bounds on the error of compressed keys, and an index, are for finite queries only.
+  const bool by_index = index_ != nullptr;
+  std::vector<RouteQuery> in_full, others;
+  std::vector<LayerChoice*> of_full, of_others;
   for (size_t r = 0; r < requests.size(); ++r) {
     assert(requests[r].router_q.cols == rule_.query_heads * rule_.head_dim);
     choices[r].layer = layer;
     if (requests[r].router_q.rows == 0 || requests[r].k == 0 || snapshot_->documents == 0) continue;
-    const bool full = compressed_[l].empty() || !all_finite(requests[r].router_q);
-    (full ? in_full : compressed).push_back(requests[r]);
-    (full ? of_full : of_compressed).push_back(&choices[r]);
+    const bool full = (compressed_[l].empty() && !by_index) || !all_finite(requests[r].router_q);
+    (full ? in_full : others).push_back(requests[r]);
+    (full ? of_full : of_others).push_back(&choices[r]);
   }
-  if (!in_full.empty()) choose_in_full(l, in_full, of_full);
-  if (!compressed.empty()) choose_compressed(l, compressed, of_compressed);
+  if (!in_full.empty()) choose_in_full(blocks_[l], in_full, of_full);
+  if (!others.empty()) {
+    if (by_index)
+      MSA_TRY(choose_by_index(l, others, of_others));
+    else
+      choose_compressed(l, compressed_[l], others, of_others);
+  }
   for (const LayerChoice& choice : choices) fetch_content(l, choice.hits);
   return choices;
 }
 
-void Router::choose_in_full(size_t l, std::span<const RouteQuery> requests,
+void Router::choose_in_full(std::span<const KeyBlock> blocks, std::span<const RouteQuery> requests,
                             std::span<LayerChoice*> choices) {
   std::vector<std::vector<RouteHit>> hits;
-  backend_.route(rule_, requests, blocks_[l], hits);
+  backend_.route(rule_, requests, blocks, hits);
   for (size_t r = 0; r < requests.size(); ++r) choices[r]->hits = std::move(hits[r]);
 }
 
-void Router::choose_compressed(size_t l, std::span<const RouteQuery> requests,
+void Router::choose_compressed(size_t l, std::span<const CompressedBlock> blocks,
+                               std::span<const RouteQuery> requests,
                                std::span<LayerChoice*> choices) {
   std::vector<RouteCandidates> found;
-  backend_.route_candidates(rule_, requests, compressed_[l], found);
+  backend_.route_candidates(rule_, requests, blocks, found);
   for (size_t r = 0; r < requests.size(); ++r) {
-    choices[r]->rescored = found[r].documents.size();
     choices[r]->certain = found[r].certain;
-    score_again(l, requests[r], found[r].documents, choices[r]->hits);
+    score_again(l, requests[r], found[r].documents, *choices[r]);
   }
 }
 
+Result<void> Router::choose_by_index(size_t l, std::span<const RouteQuery> requests,
+                                     std::span<LayerChoice*> choices) {
+  if (!all_indexed_) {
+    if (compressed_[l].empty())
+      choose_in_full(unindexed_[l], requests, choices);
+    else
+      choose_compressed(l, unindexed_compressed_[l], requests, choices);
+  }
+  std::vector<float> folded;
+  for (size_t r = 0; r < requests.size(); ++r) {
+    const MatView<const float> router_q = requests[r].router_q;
+    folded.resize(router_q.rows * rule_.kv_heads * rule_.head_dim);
+    const MatView<float> queries(folded.data(), router_q.rows, rule_.kv_heads * rule_.head_dim);
+    cpu::fold_heads(rule_, router_q, queries);
+    MSA_ASSIGN(const std::vector<NearChunk> near, index_->search(l, queries, requests[r].k));
+    std::vector<RouteHit> candidates = documents_of(l, near, index_->candidates(l, requests[r].k));
+    // What the scan of the other segments found has its exact scores already.
+    LayerChoice& choice = *choices[r];
+    const std::vector<RouteHit> scanned = std::move(choice.hits);
+    choice.hits.clear();
+    score_again(l, requests[r], candidates, choice);
+    choice.hits.insert(choice.hits.end(), scanned.begin(), scanned.end());
+    std::sort(choice.hits.begin(), choice.hits.end(), ranks_before);
+    choice.hits.resize(std::min(choice.hits.size(), requests[r].k));
+    choice.certain = false;
+  }
+  return {};
+}
+
+// The documents that the best of these chunks belong to, each with its best chunk's score.
+std::vector<RouteHit> Router::documents_of(size_t l, std::span<const NearChunk> chunks,
+                                           size_t most) const {
+  std::vector<RouteHit> documents;
+  documents.reserve(chunks.size());
+  for (const NearChunk& chunk : chunks) {
+    if (chunk.segment >= block_of_.size() || block_of_[chunk.segment] < 0) continue;
+    const auto block = static_cast<uint32_t>(block_of_[chunk.segment]);
+    const std::span<const DocumentSpan> spans = blocks_[l][block].documents;
+    const auto after = std::upper_bound(
+        spans.begin(), spans.end(), chunk.row,
+        [](uint32_t row, const DocumentSpan& span) { return row < span.first_chunk; });
+    if (after == spans.begin()) continue;
+    const DocumentSpan& span = *(after - 1);
+    if (chunk.row - span.first_chunk >= span.chunks) continue;  // of a removed document
+    documents.push_back(
+        {span.number, chunk.score, block, static_cast<uint32_t>(after - 1 - spans.begin())});
+  }
+  std::sort(documents.begin(), documents.end(), [](const RouteHit& a, const RouteHit& b) {
+    return a.number != b.number ? a.number < b.number : ranks_before(a, b);
+  });
+  const auto last =
+      std::unique(documents.begin(), documents.end(),
+                  [](const RouteHit& a, const RouteHit& b) { return a.number == b.number; });
+  documents.erase(last, documents.end());
+  if (documents.size() > most) {
+    std::nth_element(documents.begin(), documents.begin() + static_cast<std::ptrdiff_t>(most),
+                     documents.end(), ranks_before);
+    documents.resize(most);
+  }
+  return documents;
+}
+
 void Router::score_again(size_t l, const RouteQuery& request, std::vector<RouteHit>& candidates,
-                         std::vector<RouteHit>& hits) {
+                         LayerChoice& choice) {
+  if (candidates.empty()) return;
+  choice.rescored += candidates.size();
   // The likely winners' content is read from the disk while the candidates are scored.
   const size_t k = std::min(request.k, candidates.size());
   std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(k),
@@ -122,12 +225,13 @@ void Router::score_again(size_t l, const RouteQuery& request, std::vector<RouteH
     const KeyBlock& block = blocks_[l][candidate.block];
     const DocumentSpan& span = block.documents[candidate.span];
     spans.push_back({span.number, 0, span.chunks});
+    choice.rescored_chunks += span.chunks;
     blocks.push_back({block.keys.slice_rows(span.first_chunk, span.chunks),
                       std::span<const DocumentSpan>(&spans.back(), 1)});
     fetch_rows(blocks.back().keys);
   }
-  backend_.route(rule_, request.router_q, blocks, request.k, hits);
-  for (RouteHit& hit : hits) {
+  backend_.route(rule_, request.router_q, blocks, request.k, choice.hits);
+  for (RouteHit& hit : choice.hits) {
     const RouteHit& candidate = candidates[hit.block];
     hit.block = candidate.block;
     hit.span = candidate.span;
@@ -136,10 +240,43 @@ void Router::score_again(size_t l, const RouteQuery& request, std::vector<RouteH
 
 void Router::fetch_content(size_t l, std::span<const RouteHit> hits) const {
   for (const RouteHit& hit : hits) {
-    const ConstAnyMat& content = snapshot_->segments[hit.block].layers[l].content;
+    const SegmentLayer& layer = snapshot_->segments[hit.block].layers[l];
     const DocumentSpan& span = blocks_[l][hit.block].documents[hit.span];
-    fetch_rows(content.slice_rows(span.first_chunk, span.chunks));
+    if (is_int8(layer))
+      fetch_ahead(layer.content_int8.slice_rows(span.first_chunk, span.chunks).bytes());
+    else
+      fetch_rows(layer.content.slice_rows(span.first_chunk, span.chunks));
   }
+}
+
+// The hits' rows [., 2*G*D], as routing keys are: where they lie, or widened, until the next call.
+std::vector<ConstAnyMat> Router::content_of(size_t l, std::span<const RouteHit> hits) {
+  const size_t cols = 2 * rule_.kv_heads * rule_.head_dim;
+  const auto place = [&](const RouteHit& hit) -> const DocumentSpan& {
+    return blocks_[l][hit.block].documents[hit.span];
+  };
+  const auto layer = [&](const RouteHit& hit) -> const SegmentLayer& {
+    return snapshot_->segments[hit.block].layers[l];
+  };
+  size_t bytes = 0;
+  for (const RouteHit& hit : hits)
+    if (is_int8(layer(hit))) bytes += place(hit).chunks * cols * size_of(layer(hit).keys.dtype);
+  widened_.reserve_discarding(bytes);
+  std::vector<ConstAnyMat> content;
+  content.reserve(hits.size());
+  std::byte* room = widened_.data();
+  for (const RouteHit& hit : hits) {
+    const size_t first = place(hit).first_chunk, rows = place(hit).chunks;
+    if (!is_int8(layer(hit))) {
+      content.push_back(layer(hit).content.slice_rows(first, rows));
+      continue;
+    }
+    const AnyMat to(room, layer(hit).keys.dtype, rows, cols);
+    from_int8_rows(layer(hit).content_int8.slice_rows(first, rows), to);
+    content.push_back(to);
+    room += rows * cols * size_of(to.dtype);
+  }
+  return content;
 }
 
 Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float> router_q) {
@@ -155,12 +292,8 @@ Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float>
             [](const RouteHit& a, const RouteHit& b) { return a.number < b.number; });
   std::vector<ContextBlock> context;
   context.reserve(winners.size());
-  for (const RouteHit& hit : winners) {
-    const DocumentSpan& span = blocks_[l][hit.block].documents[hit.span];
-    const ConstAnyMat rows =
-        snapshot_->segments[hit.block].layers[l].content.slice_rows(span.first_chunk, span.chunks);
+  for (const ConstAnyMat& rows : content_of(l, winners))
     context.push_back({rows.slice_cols(0, width), rows.slice_cols(width, width)});
-  }
   choices_.push_back(std::move(chosen.front()));
   return context;
 }

@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/hash.h"
+#include "kernels/int8_rows.h"
 #include "memory/segment_format.h"
 
 namespace msa {
@@ -26,6 +27,10 @@ uint64_t header_checksum(const SegmentHeader& header, std::span<const SegmentLay
   hasher.add(std::as_bytes(std::span(&header, 1)).first(offsetof(SegmentHeader, checksum)));
   hasher.add(std::as_bytes(table));
   return hasher.digest();
+}
+
+uint32_t version_of(const SegmentShape& shape) {
+  return shape.int8_heads > 0 ? kInt8SegmentVersion : kSegmentVersion;
 }
 
 std::span<const std::byte> dense_bytes(const ConstAnyMat& m) {
@@ -82,8 +87,17 @@ Error damaged(const std::filesystem::path& file, std::string_view what) {
 
 }  // namespace
 
+size_t SegmentShape::key_row_bytes() const {
+  return kv_width * size_of(dtype);
+}
+
+size_t SegmentShape::content_row_bytes() const {
+  return int8_heads > 0 ? int8_row_bytes(2 * int8_heads, kv_width / int8_heads)
+                        : 2 * key_row_bytes();
+}
+
 size_t SegmentShape::bytes_per_chunk() const {
-  return 3 * kv_width * size_of(dtype) * router_layers.size();
+  return (key_row_bytes() + content_row_bytes()) * router_layers.size();
 }
 
 std::optional<SegmentPlan> plan_segment(const SegmentShape& shape, uint64_t chunks) {
@@ -106,7 +120,10 @@ std::optional<SegmentPlan> plan_segment(const SegmentShape& shape, uint64_t chun
     plan.file_bytes = *end;
     return true;
   };
-  const auto content = checked_mul<uint64_t>(*keys, 2);
+  // A row of int8 is at most five times as long as one of keys, whose width the manifest bounds.
+  const auto content = shape.int8_heads > 0
+                           ? checked_mul<uint64_t>(chunks, shape.content_row_bytes())
+                           : checked_mul<uint64_t>(*keys, 2);
   if (!content) return std::nullopt;
   for (SegmentPlan::Layer& layer : plan.layers)
     if (!append(layer.keys, *keys)) return std::nullopt;
@@ -130,12 +147,13 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& file, uint64_t
 
   SegmentHeader header{};
   header.magic = kSegmentMagic;
-  header.version = kSegmentVersion;
+  header.version = version_of(shape);
   header.layers = static_cast<uint32_t>(pieces.size());
   header.number = number;
   header.chunks = chunks;
   header.kv_width = shape.kv_width;
   header.dtype = dtype_number(shape.dtype);
+  header.int8_heads = static_cast<uint32_t>(shape.int8_heads);
   header.file_bytes = plan->file_bytes;
   std::vector<SegmentLayerEntry> table(pieces.size());
   for (size_t l = 0; l < table.size(); ++l) {
@@ -151,24 +169,32 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& file, uint64_t
   // Their checksums are known only at the end, when header and table are written again.
   MSA_TRY(writer.write(std::as_bytes(std::span(&header, 1))));
   MSA_TRY(writer.write(std::as_bytes(std::span(table))));
+  const auto keys_of = [&](const SegmentPiece& piece) {
+    assert(piece.keys.dtype == shape.dtype);
+    return dense_bytes(piece.keys);
+  };
+  const auto content_of = [&](const SegmentPiece& piece) {
+    if (shape.int8_heads > 0) return piece.content_int8.bytes();
+    assert(piece.content.dtype == shape.dtype);
+    return dense_bytes(piece.content);
+  };
   const auto write_array = [&](const std::vector<SegmentPiece>& layer,
-                               ConstAnyMat SegmentPiece::*part) -> Result<uint64_t> {
+                               const auto& bytes_of) -> Result<uint64_t> {
     MSA_TRY(writer.pad_to(kSegmentAlignment));
     Hasher hasher;
     for (const SegmentPiece& piece : layer) {
-      assert((piece.*part).dtype == shape.dtype);
-      const std::span<const std::byte> bytes = dense_bytes(piece.*part);
+      const std::span<const std::byte> bytes = bytes_of(piece);
       hasher.add(bytes);
       MSA_TRY(writer.write(bytes));
     }
     return hasher.digest();
   };
   for (size_t l = 0; l < table.size(); ++l) {
-    MSA_ASSIGN(table[l].keys_checksum, write_array(pieces[l], &SegmentPiece::keys));
+    MSA_ASSIGN(table[l].keys_checksum, write_array(pieces[l], keys_of));
     assert(writer.size() == table[l].keys_offset + table[l].keys_bytes);
   }
   for (size_t l = 0; l < table.size(); ++l) {
-    MSA_ASSIGN(table[l].content_checksum, write_array(pieces[l], &SegmentPiece::content));
+    MSA_ASSIGN(table[l].content_checksum, write_array(pieces[l], content_of));
     assert(writer.size() == table[l].content_offset + table[l].content_bytes);
   }
   header.checksum = header_checksum(header, table);
@@ -190,13 +216,14 @@ Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number
                                      sizeof(header)));
   std::memcpy(&header, bytes.data(), sizeof(header));
   if (header.magic != kSegmentMagic) return damaged(file, "does not begin as a segment does");
-  if (header.version > kSegmentVersion)
+  if (header.version > kInt8SegmentVersion)
     return Error{Code::unsupported,
                  fmt::format("{}: is a segment of version {}, this program reads versions up to "
                              "{}; use a newer msa",
-                             file.string(), header.version, kSegmentVersion)};
-  if (header.version != kSegmentVersion)
-    return damaged(file, fmt::format("says that it is of version {}", header.version));
+                             file.string(), header.version, kInt8SegmentVersion)};
+  if (header.version != version_of(shape))
+    return damaged(file, fmt::format("says that it is of version {}, the bank's are of version {}",
+                                     header.version, version_of(shape)));
 
   // The shape is checked against the bank's before anything is computed from the file's numbers.
   const size_t layers = shape.router_layers.size();
@@ -209,6 +236,9 @@ Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number
     return damaged(
         file, fmt::format("holds values of type {}, the bank's are of type {} ({})", header.dtype,
                           dtype_number(shape.dtype), name_of(shape.dtype)));
+  if (header.int8_heads != shape.int8_heads)
+    return damaged(file, fmt::format("has scales for {} heads, the bank's have them for {}",
+                                     header.int8_heads, shape.int8_heads));
   const std::optional<SegmentPlan> plan = plan_segment(shape, header.chunks);
   if (!plan || header.file_bytes != plan->file_bytes)
     return damaged(file, fmt::format("says that it has {} chunks and {} bytes, which do not fit "
@@ -237,15 +267,19 @@ Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number
         entry.content_bytes != planned.content.bytes || entry.reserved != 0 || entry.reserved2 != 0)
       return damaged(
           file, fmt::format("layer {}: its arrays are not where they have to be", entry.layer));
-    segment.layers_.push_back({ConstAnyMat(bytes.data() + planned.keys.offset, shape.dtype,
-                                           header.chunks, shape.kv_width),
-                               ConstAnyMat(bytes.data() + planned.content.offset, shape.dtype,
-                                           header.chunks, 2 * shape.kv_width)});
+    SegmentLayer& layer = segment.layers_.emplace_back();
+    layer.keys =
+        ConstAnyMat(bytes.data() + planned.keys.offset, shape.dtype, header.chunks, shape.kv_width);
+    const std::byte* const content = bytes.data() + planned.content.offset;
+    if (shape.int8_heads > 0)
+      layer.content_int8 = {content, header.chunks, 2 * shape.int8_heads,
+                            shape.kv_width / shape.int8_heads};
+    else
+      layer.content = ConstAnyMat(content, shape.dtype, header.chunks, 2 * shape.kv_width);
   }
-  if (header.reserved != 0) return damaged(file, "a reserved field of the header is not zero");
   segment.chunks_ = header.chunks;
   segment.checksum_ = header.checksum;
-  segment.router_layers_ = shape.router_layers;
+  segment.shape_ = shape;
   return segment;
 }
 
@@ -253,8 +287,7 @@ std::vector<std::string> Segment::problems(
     const std::function<void(uint64_t bytes)>& progress) const {
   std::vector<std::string> problems;
   const PieceReader reader(file_, progress);
-  const SegmentShape shape{router_layers_, layers_.front().keys.cols, layers_.front().keys.dtype};
-  const SegmentPlan plan = *plan_segment(shape, chunks_);
+  const SegmentPlan plan = *plan_segment(shape_, chunks_);
 
   SegmentHeader header;
   std::vector<SegmentLayerEntry> table(plan.layers.size());
@@ -275,14 +308,14 @@ std::vector<std::string> Segment::problems(
       problems.push_back(
           damaged(file_.path(), fmt::format("layer {}: the bytes from {} to {}, "
                                             "before the {}, are not zero",
-                                            router_layers_[l], read_to, array.offset, name))
+                                            shape_.router_layers[l], read_to, array.offset, name))
               .message);
     if (const uint64_t actual = reader.checksum(array); actual != expected)
       problems.push_back(
           damaged(file_.path(),
                   fmt::format("layer {}: the {} (bytes {} to {}) have checksum {}, written was {}",
-                              router_layers_[l], name, array.offset, array.offset + array.bytes,
-                              to_hex(actual), to_hex(expected)))
+                              shape_.router_layers[l], name, array.offset,
+                              array.offset + array.bytes, to_hex(actual), to_hex(expected)))
               .message);
     read_to = array.offset + array.bytes;
   };

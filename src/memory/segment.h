@@ -20,15 +20,21 @@ namespace msa {
 struct SegmentShape {
   std::vector<int> router_layers;  // ascending
   size_t kv_width = 0;             // G*D
-  DType dtype = DType::bf16;       // f32 or bf16
+  DType dtype = DType::bf16;       // f32 or bf16: of routing keys, and of content unless int8
+  // G: content is int8, with a scale for each head of a pooled key and of a pooled value. 0: it is
+  // not.
+  size_t int8_heads = 0;
 
-  size_t bytes_per_chunk() const;  // 3 * G*D values per router layer
+  size_t key_row_bytes() const;      // G*D values
+  size_t content_row_bytes() const;  // 2*G*D values
+  size_t bytes_per_chunk() const;    // both, for each router layer
 };
 
 // The rows of one layer to be written, in pieces that follow each other.
 struct SegmentPiece {
-  ConstAnyMat keys;     // [c, G*D], dense
-  ConstAnyMat content;  // [c, 2*G*D], dense
+  ConstAnyMat keys;            // [c, G*D], dense
+  ConstAnyMat content;         // [c, 2*G*D], dense
+  Int8Rows content_int8 = {};  // in place of content, where the shape has int8_heads
 };
 
 struct WrittenSegment {
@@ -59,8 +65,8 @@ class Segment {
 
  private:
   MappedFile file_;
+  SegmentShape shape_;
   uint64_t chunks_ = 0, checksum_ = 0;
-  std::vector<int> router_layers_;
   std::vector<SegmentLayer> layers_;
 };
 

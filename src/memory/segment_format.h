@@ -19,18 +19,19 @@ namespace msa {
 static_assert(std::endian::native == std::endian::little, "segments are mapped as they are");
 
 inline constexpr std::array<char, 8> kSegmentMagic{'M', 'S', 'A', 'S', 'E', 'G', '1', '\0'};
-inline constexpr uint32_t kSegmentVersion = 1;
+// Version 2 differs in the content: int8 with scales in place of values of type `dtype`.
+inline constexpr uint32_t kSegmentVersion = 1, kInt8SegmentVersion = 2;
 inline constexpr uint64_t kSegmentAlignment = 4096;
 
 struct SegmentHeader {        // byte
   std::array<char, 8> magic;  //  0  kSegmentMagic
-  uint32_t version;           //  8  kSegmentVersion
+  uint32_t version;           //  8  kSegmentVersion or kInt8SegmentVersion
   uint32_t layers;            // 12  entries in the layer table
   uint64_t number;            // 16  the segment's id in the catalogue
   uint64_t chunks;            // 24  rows of every array, C
   uint64_t kv_width;          // 32  G*D
   uint32_t dtype;             // 40  0: float32, 1: bfloat16
-  uint32_t reserved;          // 44  0
+  uint32_t int8_heads;        // 44  version 1: 0; version 2: G, content has 2*G scales in each row
   uint64_t file_bytes;        // 48  size of the whole file
   uint64_t checksum;          // 56  XXH3-64 of bytes 0 to 55, then of the layer table
 };
@@ -43,13 +44,14 @@ struct SegmentLayerEntry {    // byte
   uint64_t keys_bytes;        // 16  C * G*D * element size
   uint64_t keys_checksum;     // 24  XXH3-64 of the array
   uint64_t content_offset;    // 32
-  uint64_t content_bytes;     // 40  2 * keys_bytes
+  uint64_t content_bytes;     // 40  version 1: 2 * keys_bytes; 2: C * int8_row_bytes(2*G, D)
   uint64_t content_checksum;  // 48
   uint64_t reserved2;         // 56  0
 };
 static_assert(sizeof(SegmentLayerEntry) == 64);
 
-// Where everything lies in a segment of this many chunks. There is one layout only.
+// Where everything lies in a segment of this many chunks. There is one layout only, of each
+// version.
 struct SegmentPlan {
   struct Array {
     uint64_t offset = 0, bytes = 0;

@@ -31,30 +31,42 @@ Case make_case(std::mt19937& random, SegmentShape shape, uint64_t chunks) {
   Case c;
   c.shape = std::move(shape);
   c.chunks = chunks;
-  const size_t row = c.shape.kv_width * size_of(c.shape.dtype);
+  const size_t row = c.shape.key_row_bytes(), content_row = c.shape.content_row_bytes();
   c.layers.resize(c.shape.router_layers.size());
   c.pieces.resize(c.layers.size());
   for (size_t l = 0; l < c.layers.size(); ++l) {
     Arrays& a = c.layers[l];
     a.keys.resize(chunks * row);
-    a.content.resize(chunks * 2 * row);
+    a.content.resize(chunks * content_row);
     for (std::byte& b : a.keys) b = static_cast<std::byte>(random());
     for (std::byte& b : a.content) b = static_cast<std::byte>(random());
     for (uint64_t done = 0; done < chunks;) {
       const uint64_t rows = 1 + random() % (chunks - done);
-      c.pieces[l].push_back(
-          {ConstAnyMat(a.keys.data() + done * row, c.shape.dtype, rows, c.shape.kv_width),
-           ConstAnyMat(a.content.data() + done * 2 * row, c.shape.dtype, rows,
-                       2 * c.shape.kv_width)});
+      SegmentPiece& piece = c.pieces[l].emplace_back();
+      piece.keys = ConstAnyMat(a.keys.data() + done * row, c.shape.dtype, rows, c.shape.kv_width);
+      const std::byte* const content = a.content.data() + done * content_row;
+      if (const size_t heads = c.shape.int8_heads; heads > 0)
+        piece.content_int8 = {content, rows, 2 * heads, c.shape.kv_width / heads};
+      else
+        piece.content = ConstAnyMat(content, c.shape.dtype, rows, 2 * c.shape.kv_width);
       done += rows;
     }
   }
   return c;
 }
 
-bool same_bytes(ConstAnyMat m, const std::vector<std::byte>& expected) {
-  return m.dense() && m.rows * m.cols * size_of(m.dtype) == expected.size() &&
-         std::memcmp(m.data, expected.data(), expected.size()) == 0;
+std::span<const std::byte> bytes_of(ConstAnyMat m) {
+  EXPECT_TRUE(m.dense());
+  return {m.data, m.rows * m.cols * size_of(m.dtype)};
+}
+
+std::span<const std::byte> content_of(const SegmentLayer& layer) {
+  return layer.content_int8.heads > 0 ? layer.content_int8.bytes() : bytes_of(layer.content);
+}
+
+bool same_bytes(std::span<const std::byte> bytes, const std::vector<std::byte>& expected) {
+  return bytes.size() == expected.size() &&
+         std::memcmp(bytes.data(), expected.data(), expected.size()) == 0;
 }
 
 TEST(Segment, ReadsBackWhatWasWritten) {
@@ -67,6 +79,10 @@ TEST(Segment, ReadsBackWhatWasWritten) {
     if (shape.router_layers.empty()) shape.router_layers.push_back(3);
     shape.kv_width = 1 + random() % 70;
     shape.dtype = round % 2 == 0 ? DType::f32 : DType::bf16;
+    if (round % 3 == 0) {
+      shape.int8_heads = 1 + random() % 4;
+      shape.kv_width = shape.int8_heads * (1 + random() % 20);
+    }
     const Case c = make_case(random, shape, 1 + random() % 90);
     const uint64_t number = 1 + random();
     const auto file = folder / "a.seg";
@@ -83,10 +99,12 @@ TEST(Segment, ReadsBackWhatWasWritten) {
     ASSERT_EQ(segment->layers().size(), c.layers.size());
     for (size_t l = 0; l < c.layers.size(); ++l) {
       const SegmentLayer& layer = segment->layers()[l];
-      EXPECT_TRUE(same_bytes(layer.keys, c.layers[l].keys));
-      EXPECT_TRUE(same_bytes(layer.content, c.layers[l].content));
+      EXPECT_TRUE(same_bytes(bytes_of(layer.keys), c.layers[l].keys));
+      EXPECT_TRUE(same_bytes(content_of(layer), c.layers[l].content));
+      EXPECT_EQ(layer.content_int8.heads, 2 * shape.int8_heads);
+      EXPECT_EQ(layer.content.data == nullptr, shape.int8_heads > 0);
       EXPECT_EQ(reinterpret_cast<uintptr_t>(layer.keys.data) % 4096, 0u);
-      EXPECT_EQ(reinterpret_cast<uintptr_t>(layer.content.data) % 4096, 0u);
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(content_of(layer).data()) % 4096, 0u);
     }
     uint64_t read = 0;
     EXPECT_TRUE(segment->verify([&](uint64_t bytes) { read += bytes; }).ok());
@@ -95,11 +113,13 @@ TEST(Segment, ReadsBackWhatWasWritten) {
 }
 
 // The numbers that docs/memory-bank.md gives, read without any of our structures.
-TEST(Segment, HasTheDocumentedBytes) {
+void expect_documented_bytes(size_t int8_heads) {
   std::mt19937 random(1);
   const TestFolder folder;
-  const SegmentShape shape{{4, 9}, 8, DType::bf16};
+  const SegmentShape shape{{4, 9}, 8, DType::bf16, int8_heads};
   const Case c = make_case(random, shape, 5);
+  // Of a chunk: two rows of 8 values in bf16, or 2 x 2 scales and 16 integers.
+  const size_t content = 5 * (int8_heads == 0 ? 2 * 8 * 2 : 4 * 4 + 2 * 8);
   const auto file = folder / "a.seg";
   ASSERT_TRUE(write_segment(file, 77, shape, c.pieces).ok());
   const std::string bytes = TestFolder::get(file);
@@ -111,12 +131,13 @@ TEST(Segment, HasTheDocumentedBytes) {
   const auto u64 = [&](size_t at) { return u32(at) | uint64_t{u32(at + 4)} << 32; };
   const std::string_view view = bytes;
   EXPECT_EQ(view.substr(0, 8), std::string_view("MSASEG1\0", 8));
-  EXPECT_EQ(u32(8), 1u);    // version
-  EXPECT_EQ(u32(12), 2u);   // layers
-  EXPECT_EQ(u64(16), 77u);  // number
-  EXPECT_EQ(u64(24), 5u);   // chunks
-  EXPECT_EQ(u64(32), 8u);   // width
-  EXPECT_EQ(u32(40), 1u);   // bf16
+  EXPECT_EQ(u32(8), int8_heads == 0 ? 1u : 2u);  // version
+  EXPECT_EQ(u32(12), 2u);                        // layers
+  EXPECT_EQ(u64(16), 77u);                       // number
+  EXPECT_EQ(u64(24), 5u);                        // chunks
+  EXPECT_EQ(u64(32), 8u);                        // width
+  EXPECT_EQ(u32(40), 1u);                        // bf16
+  EXPECT_EQ(u32(44), int8_heads);
   EXPECT_EQ(u64(48), bytes.size());
   EXPECT_EQ(u64(56),
             hash64(std::string(view.substr(0, 56)) + std::string(view.substr(64, 2 * 64))));
@@ -128,12 +149,19 @@ TEST(Segment, HasTheDocumentedBytes) {
     EXPECT_EQ(u64(entry + 16), 5u * 8 * 2);
     EXPECT_EQ(u64(entry + 24), hash64(view.substr(offsets[l][0], 80)));
     EXPECT_EQ(u64(entry + 32), offsets[l][1]);
-    EXPECT_EQ(u64(entry + 40), 2u * 5 * 8 * 2);
-    EXPECT_EQ(u64(entry + 48), hash64(view.substr(offsets[l][1], 160)));
+    EXPECT_EQ(u64(entry + 40), content);
+    EXPECT_EQ(u64(entry + 48), hash64(view.substr(offsets[l][1], content)));
     EXPECT_EQ(std::memcmp(bytes.data() + offsets[l][0], c.layers[l].keys.data(), 80), 0);
-    EXPECT_EQ(std::memcmp(bytes.data() + offsets[l][1], c.layers[l].content.data(), 160), 0);
+    EXPECT_EQ(std::memcmp(bytes.data() + offsets[l][1], c.layers[l].content.data(), content), 0);
   }
-  EXPECT_EQ(bytes.size(), 4u * 4096 + 160);
+  EXPECT_EQ(bytes.size(), 4u * 4096 + content);
+}
+
+TEST(Segment, HasTheDocumentedBytes) {
+  expect_documented_bytes(0);
+}
+TEST(Segment, OfInt8HasTheDocumentedBytes) {
+  expect_documented_bytes(2);
 }
 
 TEST(Segment, AddsLittleToTheFormula) {
@@ -148,6 +176,17 @@ TEST(Segment, AddsLittleToTheFormula) {
     EXPECT_LE(static_cast<double>(plan->file_bytes), formula * 1.03) << chunks;
     EXPECT_GE(static_cast<double>(plan->file_bytes), formula);
   }
+  // Content as int8: two thirds of the values take one byte in place of two. The scales come on
+  // top.
+  shape.int8_heads = 8;
+  EXPECT_EQ(shape.bytes_per_chunk(), 18u * (2048 + 2048 + 16 * 4));
+  for (const uint64_t chunks : {200, 1800, 1'562'500}) {
+    const auto plan = plan_segment(shape, chunks);
+    ASSERT_TRUE(plan.has_value());
+    const double formula = static_cast<double>(chunks) * 18 * 1024 * (2 + 1 + 1);
+    EXPECT_LE(static_cast<double>(plan->file_bytes), formula * 1.03) << chunks;
+    EXPECT_GE(static_cast<double>(plan->file_bytes), formula);
+  }
 }
 
 TEST(Segment, RefusesSizesThatWrap) {
@@ -158,11 +197,12 @@ TEST(Segment, RefusesSizesThatWrap) {
   EXPECT_FALSE(plan_segment({{0}, SIZE_MAX / 2, DType::f32}, 3).has_value());
 }
 
-class DamagedSegment : public testing::Test {
+// With content in full, and as int8 of so many heads.
+class DamagedSegment : public testing::TestWithParam<size_t> {
  protected:
   void SetUp() override {
     std::mt19937 random(3);
-    case_ = make_case(random, {{1, 4}, 20, DType::bf16}, 9);
+    case_ = make_case(random, {{1, 4}, 20, DType::bf16, GetParam()}, 9);
     ASSERT_TRUE(write_segment(file_, 5, case_.shape, case_.pieces).ok());
     bytes_ = TestFolder::get(file_);
   }
@@ -177,7 +217,9 @@ class DamagedSegment : public testing::Test {
   std::string bytes_;
 };
 
-TEST_F(DamagedSegment, CutAtAnyLengthIsAnError) {
+INSTANTIATE_TEST_SUITE_P(Content, DamagedSegment, testing::Values(size_t{0}, size_t{5}));
+
+TEST_P(DamagedSegment, CutAtAnyLengthIsAnError) {
   for (size_t length = 0; length < bytes_.size(); length += length < 300 ? 1 : 97) {
     const auto segment = open_as(bytes_.substr(0, length));
     ASSERT_FALSE(segment.ok()) << length;
@@ -187,7 +229,7 @@ TEST_F(DamagedSegment, CutAtAnyLengthIsAnError) {
   EXPECT_FALSE(open_as(bytes_ + "x").ok());
 }
 
-TEST_F(DamagedSegment, AnyChangeOfTheHeaderIsAnError) {
+TEST_P(DamagedSegment, AnyChangeOfTheHeaderIsAnError) {
   const size_t table_end = 64 + 2 * 64;
   for (size_t at = 0; at < table_end; ++at)
     for (const int bit : {0, 3, 7}) {
@@ -201,7 +243,7 @@ TEST_F(DamagedSegment, AnyChangeOfTheHeaderIsAnError) {
 }
 
 // A header that is wrong, and whose checksum is right.
-TEST_F(DamagedSegment, LyingHeadersAreErrors) {
+TEST_P(DamagedSegment, LyingHeadersAreErrors) {
   std::mt19937 random(11);
   for (int round = 0; round < 3000; ++round) {
     std::string changed = bytes_;
@@ -226,7 +268,7 @@ TEST_F(DamagedSegment, LyingHeadersAreErrors) {
   }
 }
 
-TEST_F(DamagedSegment, VerifyFindsEveryFlippedByte) {
+TEST_P(DamagedSegment, VerifyFindsEveryFlippedByte) {
   std::mt19937 random(13);
   for (int round = 0; round < 400; ++round) {
     std::string changed = bytes_;
@@ -243,7 +285,7 @@ TEST_F(DamagedSegment, VerifyFindsEveryFlippedByte) {
   }
 }
 
-TEST_F(DamagedSegment, VerifyListsEveryDamagedArray) {
+TEST_P(DamagedSegment, VerifyListsEveryDamagedArray) {
   std::string changed = bytes_;
   for (const size_t at : {size_t{4096}, size_t{2 * 4096}, bytes_.size() - 1}) changed[at] ^= 1;
   const auto segment = open_as(changed);
@@ -255,20 +297,23 @@ TEST_F(DamagedSegment, VerifyListsEveryDamagedArray) {
   EXPECT_THAT(problems[2], HasSubstr("layer 4: the pooled keys and values"));
 }
 
-TEST_F(DamagedSegment, AnotherSegmentInItsPlaceIsAnError) {
+TEST_P(DamagedSegment, AnotherSegmentInItsPlaceIsAnError) {
   const auto segment = open_as(bytes_, 6);
   ASSERT_FALSE(segment.ok());
   EXPECT_THAT(segment.error().message, HasSubstr("is segment 5"));
-  const auto layers = Segment::open(file_, 5, {{1, 5}, 20, DType::bf16});
+  const size_t int8 = GetParam();
+  const auto layers = Segment::open(file_, 5, {{1, 5}, 20, DType::bf16, int8});
   ASSERT_FALSE(layers.ok());
   EXPECT_THAT(layers.error().message, HasSubstr("of layer 4"));
-  EXPECT_FALSE(Segment::open(file_, 5, {{1, 4}, 10, DType::bf16}).ok());
-  EXPECT_FALSE(Segment::open(file_, 5, {{1, 4}, 20, DType::f32}).ok());
+  EXPECT_FALSE(Segment::open(file_, 5, {{1, 4}, 10, DType::bf16, int8}).ok());
+  EXPECT_FALSE(Segment::open(file_, 5, {{1, 4}, 20, DType::f32, int8}).ok());
+  EXPECT_FALSE(Segment::open(file_, 5, {{1, 4}, 20, DType::bf16, int8 == 0 ? 5u : 0u}).ok());
+  EXPECT_FALSE(Segment::open(file_, 5, {{1, 4}, 20, DType::bf16, int8 + 1}).ok());
 }
 
-TEST_F(DamagedSegment, ANewerVersionIsUnsupported) {
+TEST_P(DamagedSegment, ANewerVersionIsUnsupported) {
   std::string changed = bytes_;
-  changed[8] = 2;
+  changed[8] = 3;
   const auto segment = open_as(changed);
   ASSERT_FALSE(segment.ok());
   EXPECT_EQ(segment.error().code, Code::unsupported);

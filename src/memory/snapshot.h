@@ -9,6 +9,7 @@
 
 #include "base/mat_view.h"
 #include "kernels/compressed_keys.h"
+#include "kernels/int8_rows.h"
 #include "kernels/route.h"
 
 namespace msa {
@@ -17,10 +18,12 @@ class MappedFile;
 
 // One segment's arrays of one router layer.
 struct SegmentLayer {
-  ConstAnyMat keys;     // [C, G*D]: routing keys
-  ConstAnyMat content;  // [C, 2*G*D]: pooled key, then pooled value
+  ConstAnyMat keys;  // [C, G*D]: routing keys
+  ConstAnyMat
+      content;  // [C, 2*G*D]: pooled key, then pooled value; empty where content_int8 is not
   // The same keys in fewer bits, if the scan is to read those (memory/held_keys.h).
   std::optional<CompressedKeys> compressed = {};
+  Int8Rows content_int8 = {};  // [C, 2*G heads of D]: in place of content, where a bank stores int8
 };
 
 struct SegmentView {

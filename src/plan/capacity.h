@@ -12,7 +12,9 @@
 
 namespace msa::plan {
 
-enum class Tier { gpu, ram, disk };
+// `none`: nowhere. Compressed keys are made in memory when a bank is opened, and no disk holds
+// them.
+enum class Tier { gpu, ram, disk, none };
 std::string_view name_of(Tier tier);
 
 // A number of the plan, and where it comes from.
@@ -46,8 +48,13 @@ struct CapacityRequest {
 inline constexpr double kEncodeShare = 0.6;
 // Of each memory, what is left to the system, to scratch space and to other programs.
 inline constexpr uint64_t kReserveShare = 16;  // one sixteenth
-// How many candidates a scan over compressed keys scores again, for each document it looks for.
-inline constexpr uint64_t kCandidatesPerDocument = 4;
+// At most so many candidates does a scan over compressed keys score again, for each of the k
+// documents it looks for.
+inline constexpr double kMostCandidates = 256;
+// How many they are, about: the documents whose scores are within the error of the keys of the k-th
+// best, if scores are distributed normally. `keys` is int8 or int4. Grows slowly with the number of
+// documents; docs/capacity.md says what it rests on.
+double candidates_per_document(Format keys, uint64_t documents, uint64_t k);
 
 // What lies in one tier's memory.
 struct TierUse {
@@ -63,8 +70,9 @@ struct TierUse {
 };
 
 // Where things are. The model and the keys go to GPU memory if they fit there as a whole, else to
-// RAM, else the keys stay on disk. Then the uncompressed keys, then the content, go to RAM if they
-// fit there, else they stay on disk. Texts and catalogue are on disk.
+// RAM, else the keys stay on disk, or nowhere if they are compressed. Then the uncompressed keys,
+// then the content, go to RAM if they fit there, else they stay on disk. Texts and catalogue are on
+// disk.
 struct Placement {
   bool model_fits = false;  // somewhere
   Tier model = Tier::ram;
@@ -73,7 +81,8 @@ struct Placement {
   TierUse gpu, ram;
 };
 
-// One question's routing, all router layers. Reading and computing overlap in the scan.
+// One question's routing, all router layers. Reading and computing overlap in the scan. Reading
+// keys that are nowhere takes forever.
 struct RoutingTime {
   uint64_t scanned_bytes = 0;  // routing keys
   double read_seconds = 0;     // over the bandwidth of the tier they are in

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 
 namespace msa::plan {
@@ -147,6 +148,20 @@ TEST(Capacity, RamIsFilledInOrder) {
   p = plan_of(request).placement;
   EXPECT_EQ(p.full_keys, Tier::ram);
   EXPECT_EQ(p.content, Tier::ram);
+  // Compressed keys are never on disk: there they lie in full only.
+  CapacityRequest no_gpu = request_100m(Format::int8);
+  no_gpu.machine.ram_bytes = 32 * kGiB;
+  const CapacityPlan nowhere = plan_of(no_gpu);
+  EXPECT_TRUE(nowhere.placement.model_fits);
+  EXPECT_EQ(nowhere.placement.keys, Tier::none);
+  EXPECT_EQ(nowhere.placement.full_keys, Tier::disk);
+  EXPECT_EQ(nowhere.placement.ram.memory, 0u);
+  EXPECT_FALSE(std::isfinite(nowhere.routing.seconds()));
+  no_gpu.memory.keys = Format::int4;
+  EXPECT_EQ(plan_of(no_gpu).placement.keys, Tier::ram);
+  no_gpu.memory.keys = Format::bf16;
+  EXPECT_EQ(plan_of(no_gpu).placement.keys, Tier::disk);
+
   request.machine.ram_bytes = 8 * kGiB;
   p = plan_of(request).placement;
   EXPECT_EQ(p.full_keys, Tier::disk);
@@ -202,12 +217,35 @@ TEST(Capacity, CompressedKeysCostARescoring) {
   request.machine.disk_bandwidth = {1e9, Source::given};
   const CapacityPlan plan = plan_of(request);
   EXPECT_EQ(plan.placement.full_keys, Tier::disk);
-  EXPECT_EQ(plan.routing.rescored_bytes, 16u * kCandidatesPerDocument * 8 * 18 * 2048);
+  const double candidates = candidates_per_document(Format::int8, plan.bytes.documents, 16);
+  EXPECT_EQ(plan.routing.rescored_bytes,
+            static_cast<uint64_t>(std::llround(16 * candidates)) * 8 * 18 * 2048);
   EXPECT_NEAR(plan.routing.rescore_seconds, static_cast<double>(plan.routing.rescored_bytes) / 1e9,
               1e-9);
   EXPECT_DOUBLE_EQ(
       plan.routing.seconds(),
       plan.routing.scan_seconds() + plan.routing.rescore_seconds + plan.routing.fetch_seconds);
+}
+
+TEST(Capacity, CandidatesAreThoseWithinTheErrorOfTheKeys) {
+  // What was counted, to the digit that the errors are given with.
+  EXPECT_NEAR(candidates_per_document(Format::int8, 7'500, 16), 45, 1);
+  EXPECT_NEAR(candidates_per_document(Format::int4, 7'500, 16), 8, 0.1);
+  for (const Format format : {Format::int8, Format::int4}) {
+    EXPECT_EQ(candidates_per_document(format, 1, 16), 1);
+    EXPECT_EQ(candidates_per_document(format, 16, 16), 1);
+    EXPECT_LE(candidates_per_document(format, 20, 16), 20.0 / 16);  // no more than there are
+    double before = 1;
+    for (uint64_t documents = 100; documents < 4'000'000'000; documents *= 10) {
+      const double now = candidates_per_document(format, documents, 16);
+      EXPECT_GE(now, before);
+      EXPECT_LE(now, kMostCandidates);
+      // Ten times the documents are by far not ten times the candidates.
+      EXPECT_LT(now, 7 * before);
+      before = now;
+    }
+  }
+  EXPECT_EQ(candidates_per_document(Format::int8, 4'000'000'000, 16), kMostCandidates);
 }
 
 // One enormous document is all that there is to attend to.
@@ -247,11 +285,14 @@ TEST(Capacity, ChoicesAreAllFormatsAndAgreeWithTheirOwnPlans) {
     EXPECT_DOUBLE_EQ(choice.routing.seconds(), own.routing.seconds());
     if (is_writable(choice.bytes.key_format, choice.bytes.content_format)) ++writable;
   }
-  EXPECT_EQ(writable, 3u);  // content in bf16 and keys in bf16, int8 and int4
+  EXPECT_EQ(writable, 6u);  // content in bf16 and int8, keys in bf16, int8 and int4
   EXPECT_TRUE(is_writable(Format::f32, Format::f32));
   EXPECT_FALSE(is_writable(Format::f32, Format::bf16));
   EXPECT_TRUE(is_writable(Format::int4, Format::f32));
-  EXPECT_FALSE(is_writable(Format::int8, Format::int8));
+  EXPECT_TRUE(is_writable(Format::int8, Format::int8));
+  EXPECT_TRUE(is_writable(Format::f32, Format::int8));
+  EXPECT_FALSE(is_writable(Format::bf16, Format::int4));
+  EXPECT_FALSE(is_writable(Format::int4, Format::int4));
   EXPECT_EQ(plan_of(request_100m(Format::f32, Format::f32)).choices.size(), 12u);
 }
 

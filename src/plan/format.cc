@@ -35,8 +35,16 @@ uint64_t row_bytes(Format format, uint64_t heads, uint64_t head_dim) {
   return 0;
 }
 
+uint64_t content_row_bytes(Format format, uint64_t heads, uint64_t head_dim) {
+  if (format != Format::int8) return 2 * row_bytes(format, heads, head_dim);
+  // Scales of all heads, then their integers, to a multiple of the scales' size.
+  const uint64_t bytes = 2 * heads * (kContentScaleBytes + head_dim);
+  return (bytes + kContentScaleBytes - 1) / kContentScaleBytes * kContentScaleBytes;
+}
+
 bool is_writable(Format keys, Format content) {
-  return !is_compressed(content) && (keys == content || is_compressed(keys));
+  if (content == Format::int8) return true;
+  return content != Format::int4 && (keys == content || is_compressed(keys));
 }
 
 }  // namespace msa::plan

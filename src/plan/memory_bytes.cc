@@ -93,23 +93,23 @@ Result<MemoryBytes> memory_bytes(const PlanModel& model, const MemoryRequest& re
 
   const uint64_t heads = model.kv_heads, head_dim = model.head_dim, layers = model.router_layers;
   const uint64_t key_row = row_bytes(request.keys, heads, head_dim);
-  const uint64_t content_row = row_bytes(request.content, heads, head_dim);
+  const uint64_t content_row = content_row_bytes(request.content, heads, head_dim);
   if (is_compressed(request.keys))
     m.full_key_format = request.content == Format::f32 ? Format::f32 : Format::bf16;
   else
     m.full_key_format = request.keys;
   const uint64_t full_row = row_bytes(m.full_key_format, heads, head_dim);
-  m.chunk_bytes = (key_row + 2 * content_row) * layers;  // below 2^36, see read_config()
+  m.chunk_bytes = (key_row + content_row) * layers;  // below 2^36, see read_config()
 
-  // If the widest rows of all four arrays fit, so does everything.
+  // If the widest rows of all three arrays fit, so does everything.
   const uint64_t widest = std::max({key_row, content_row, full_row});
-  const auto bound = checked_product<uint64_t>({4, widest, layers, m.chunks});
+  const auto bound = checked_product<uint64_t>({3, widest, layers, m.chunks});
   const double text = static_cast<double>(request.tokens) * request.text_bytes_per_token;
   if (!bound || *bound > kMostBytes || text > static_cast<double>(kMostBytes))
     return too_large(request.tokens);
   m.keys = key_row * layers * m.chunks;
   m.full_keys = is_compressed(request.keys) ? full_row * layers * m.chunks : 0;
-  m.pooled_k = m.pooled_v = content_row * layers * m.chunks;
+  m.pooled_k = m.pooled_v = content_row / 2 * layers * m.chunks;
 
   m.text = static_cast<uint64_t>(std::llround(text));
   m.catalogue = catalogue_bytes(m.documents, m.text) - m.text;

@@ -76,7 +76,8 @@ TEST(MemoryBytes, CompressedKeysComeOnTopOfFullOnes) {
   const MemoryBytes int4 = bytes_of(small(), {.tokens = 800, .keys = Format::int4});
   EXPECT_EQ(int4.keys, 3u * (5 + 2) * 2 * 100);
   const MemoryBytes content = bytes_of(small(), {.tokens = 800, .content = Format::int8});
-  EXPECT_EQ(content.pooled_k, 3u * (10 + 2) * 2 * 100);
+  EXPECT_EQ(content.pooled_k, 3u * (10 + 4) * 2 * 100);  // scales are of 4 bytes here
+  EXPECT_EQ(content.pooled_v, content.pooled_k);
   EXPECT_EQ(content.keys, full.keys);
   EXPECT_EQ(content.full_keys, 0u);
   const MemoryBytes wide =

@@ -120,7 +120,8 @@ class Folder(unittest.TestCase):
         # Whatever else stands there is a note, a warning or progress, and no crash report.
         for line in done.stderr.splitlines():
             self.assertRegex(line, r"^(msa|note|warning|encoding|answering|verifying|converting|"
-                             r"planning|searching|asking|compacting): ")
+                              r"planning|searching|asking|compacting|attaching|packing|unpacking|"
+                              r"writing|indexing|measuring): ")
         return errors[0]
 
 

@@ -51,6 +51,35 @@ class Inputs(WithModel):
         self.assertLessEqual({"j1", "a1", "a2", "l1", "l2", "g1", "g2", "z1", "z2"}, ids)
         self.check_verifies()
 
+    def test_content_as_int8(self):
+        files = self.write_jsonl("a.jsonl", [
+            {"id": "a%d" % i, "text": "The bridge number %d. " % i * 40} for i in range(8)])
+        more = self.write_jsonl("b.jsonl", [{"id": "b", "text": "Another bridge. " * 40}])
+        report = self.encode_json(files, options=["--content", "int8"])
+        bank = report["bank"]
+        self.assertEqual((bank["dtype"], bank["content"]), ("BF16", "int8"))
+        # A scale of 4 bytes for each head, and a byte for each of its values.
+        dim = bank["head_dim"]
+        self.assertEqual(bank["content_bytes"] * dim, bank["key_bytes"] * (4 + dim))
+        # It stays so, whatever is done, and another wish is refused before anything is encoded.
+        self.encode_json(more)
+        error = self.check_error(self.encode(more, options=["--content", "bf16"]), 4, self.bank)
+        self.assertIn("as int8, not as BF16", error)
+        self.check_ok(run("memory", "remove", "--id", "a3", "--bank", self.bank))
+        self.check_ok(run("memory", "compact", "--bank", self.bank))
+        self.check_verifies()
+        info = json.loads(self.check_ok(run("memory", "info", "--bank", self.bank, "--json")).stdout)
+        self.assertEqual((info["content"], info["documents"]), ("int8", 8))
+        answer = json.loads(self.check_ok(
+            self.with_bank("ask", "Which bridge?", "--max-tokens", "4", "--json")).stdout)
+        self.assertEqual(len(answer["routing"]["layers"]), len(info["router_layers"]))
+
+    def test_content_of_another_precision_is_refused(self):
+        self.write("a.txt", "Text.")
+        done = self.encode(self.folder / "a.txt", options=["--content", "f32"])
+        self.check_error(done, 4, "F32", "computes in BF16", "int8")
+        self.assertFalse(self.bank.exists())
+
     def test_standard_input(self):
         report = self.encode_json("-", stdin=b"Text from a pipe.")
         self.assertEqual(report["documents"], 1)

@@ -36,9 +36,16 @@ class Plan(Folder):
         # And so it does.
         plan = self.plan_json("--keys", "int4", "--gpu", "24G", "--ram", "64G")
         self.assertEqual(plan["placement"]["keys"], "gpu")
-        # Compressed keys are derived from what a bank holds; compressed content cannot be written.
+        # Compressed keys are derived from what a bank holds; content is written as int8.
         self.assertTrue(plan["memory"]["writable"])
-        self.assertFalse(self.plan_json("--content", "int8")["memory"]["writable"])
+        self.assertTrue(self.plan_json("--content", "int8")["memory"]["writable"])
+        self.assertFalse(self.plan_json("--keys", "f32", "--content", "bf16")["memory"]["writable"])
+
+    def test_compressed_keys_are_never_on_disk(self):
+        plan = self.plan_json("--keys", "int8", "--ram", "32G")
+        self.assertIsNone(plan["placement"]["keys"])
+        self.assertIsNone(plan["routing"]["seconds"])
+        self.assertEqual(self.plan_json("--ram", "32G")["placement"]["keys"], "disk")
 
     def test_no_bank_and_no_weights_are_needed(self):
         before = sorted(self.folder.iterdir())
@@ -62,9 +69,15 @@ class Plan(Folder):
 class BanksAreAsPlanned(WithModel):
 
     def test_an_encoded_bank(self):
+        self.check_bank_is_as_planned()
+
+    def test_an_encoded_bank_of_int8(self):
+        self.check_bank_is_as_planned("--content", "int8")
+
+    def check_bank_is_as_planned(self, *content):
         documents = [{"id": "doc-%d" % i, "text": "The bridge number %d. " % i * (1 + 3 * i)}
                      for i in range(30)]
-        self.encode_json(self.write_jsonl("documents.jsonl", documents))
+        self.encode_json(self.write_jsonl("documents.jsonl", documents), options=content)
         done = self.check_ok(run("memory", "info", "--bank", self.bank, "--json"))
         bank = json.loads(done.stdout)
         # Of a copy of the config alone.
@@ -72,18 +85,21 @@ class BanksAreAsPlanned(WithModel):
         plan = json.loads(self.check_ok(run(
             "plan", "--model", self.folder / "model", "--tokens", bank["tokens"], "--documents",
             bank["documents"], "--bytes-per-token", bank["text_bytes"] / bank["tokens"],
-            "--json")).stdout)
+            *content, "--json")).stdout)
         memory, sizes = plan["memory"], plan["bytes"]
         self.assertTrue(memory["fewest_chunks"] <= bank["chunks"] <= memory["most_chunks"])
         self.assertLess(abs(memory["chunks"] - bank["chunks"]), 0.1 * bank["chunks"])
         chunk = memory["chunk_bytes"]
         self.assertEqual(bank["key_bytes"] + bank["content_bytes"], chunk * bank["chunks"])
+        self.assertEqual(sizes["pooled_k"] + sizes["pooled_v"],
+                         bank["content_bytes"] // bank["chunks"] * memory["chunks"])
         self.assertEqual(sizes["vectors"], chunk * memory["chunks"])
         segments = sum(p.stat().st_size for p in (self.bank / "segments").iterdir())
         self.assertLessEqual(segments - chunk * bank["chunks"], sizes["padding"])
         info = json.loads(self.check_ok(run("model", "info", self.model, "--json")).stdout)
         self.assertEqual(plan["model"]["parameters"], info["parameters"])
-        self.assertEqual(info["chunk_bytes"], chunk)
+        if not content:
+            self.assertEqual(info["chunk_bytes"], chunk)
 
 
 if __name__ == "__main__":

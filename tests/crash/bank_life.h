@@ -49,6 +49,11 @@ class BankLife {
   Result<void> compact();
   // For a damaged bank, while no writer is open.
   Result<void> repair();
+  // Takes over what other banks hold, while no writer is open: `documents`, the next number after
+  // which is `next_number`.
+  Result<void> attach(const std::vector<std::filesystem::path>& others, bool move,
+                      const std::map<uint32_t, BankState::Document>& documents,
+                      uint32_t next_number);
 
   const std::filesystem::path& folder() const { return folder_; }
   // The first is that before any step; then one for each commit.

@@ -38,7 +38,7 @@ Attempt live_with_full_disk(const Story& story, uint64_t at) {
     if (error.code != Code::no_space)
       return complain(
           fmt::format("{} instead of no_space: {}", code_name(error.code), error.message));
-    if (error.message.find(bank.string()) == std::string::npos)
+    if (error.message.find(folder.path().string()) == std::string::npos)
       return complain("the error does not name the place: " + error.message);
     // A damaged bank cannot be read before its repair is done.
     if (story.recover) return true;

@@ -116,8 +116,10 @@ Result<Bank> Bank::open(const std::filesystem::path& folder) {
   if (fake().bank_error) return *fake().bank_error;
   return Bank(std::make_shared<Impl>());
 }
-Result<Bank> Bank::open_or_create(const std::filesystem::path& folder, const Model&) {
+Result<Bank> Bank::open_or_create(const std::filesystem::path& folder, const Model&,
+                                  const BankOptions& options) {
   fake().calls.push_back("Bank::open_or_create");
+  fake().bank_options = options;
   fake().bank_path = folder;
   if (fake().bank_error) return *fake().bank_error;
   return Bank(std::make_shared<Impl>());
@@ -190,6 +192,15 @@ Result<EncodeReport> encode(const Model&, Bank&, DocumentSource&, const EncodeOp
   EncodeReport report = fake().report;
   report.stopped = stop.stop_requested();
   return report;
+}
+
+Result<IndexReport> build_index(const Bank&, const IndexOptions& options,
+                                std::function<void(const IndexProgress&)> progress,
+                                std::stop_token) {
+  fake().index_options = options;
+  if (fake().change_error) return *fake().change_error;
+  if (progress) progress({IndexProgress::Stage::building, 1, 2});
+  return fake().index;
 }
 
 Result<Engine> Engine::create(const Model&, const Bank&, const EngineOptions& options) {

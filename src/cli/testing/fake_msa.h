@@ -31,6 +31,7 @@ struct FakeLibrary {
   DamageReport damage;
   RepairReport repair;
   BenchReport bench;
+  IndexReport index;
   std::function<void(std::stop_token)> during_ask, during_encode, during_convert;
 
   // What was asked for.
@@ -39,6 +40,7 @@ struct FakeLibrary {
   std::vector<std::filesystem::path> document_paths;
   ModelOptions model_options;
   EncodeOptions encode_options;
+  BankOptions bank_options;
   CompactOptions compact_options;
   RepairOptions repair_options;
   std::vector<std::string> removed_ids;
@@ -46,6 +48,7 @@ struct FakeLibrary {
   EngineOptions engine_options;
   AskOptions ask_options;
   BenchOptions bench_options;
+  IndexOptions index_options;
   std::vector<std::string> questions;
   size_t top_k = 0;
   ModelShape shape;

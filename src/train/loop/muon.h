@@ -14,8 +14,9 @@ struct MuonStep {
   double gradient_scale = 1;  // of the gradient, before anything else (clipping)
 };
 
-// The matrix with x's singular vectors and singular values near 1 (from 0.68 to 1.13): five steps
-// of a Newton-Schulz iteration, computed in `compute`. x [m, n] float32, neither empty nor zero.
+// The matrix with x's singular vectors and singular values near 1 (from 0.68 to 1.13; less where
+// they are below a hundredth of x's norm): five steps of a Newton-Schulz iteration, computed in
+// `compute`. x [m, n] float32, not empty; zero stays zero.
 torch::Tensor orthogonalised(const torch::Tensor& x, torch::Dtype compute);
 
 // values [m, n] and mean (the running mean of gradients) are updated. An element moves by

@@ -174,7 +174,7 @@ TEST(Recipe, UnknownKeysAreNamedWithTheirPathAndTheKnownOnes) {
                "max_document_tokens");
   expect_error(phase_with(R"("schedule": {"kinds": 5})"), "phases[0].schedule.kinds",
                "warmup_steps");
-  expect_error(phase_with(R"("optimizer": {})"), "phases[0].optimizer", "learning_rate");
+  expect_error(phase_with(R"("momentum": 0.9)"), "phases[0].momentum", "learning_rate");
   expect_error(recipe_with(R"("phases": [{"name": "a", "steps": 1, "learning_rate": 0.1,
                            "data": [{"task": "x"}, {"task": "y", "sed": 1}]}])"),
                "phases[0].data[1].sed", "seed");

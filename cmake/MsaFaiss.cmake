@@ -1,0 +1,21 @@
+# FAISS, for approximate routing only. MSA_FAISS is AUTO (if it is there), ON or OFF; without it
+# src/approximate/absent takes the place of src/approximate/faiss.
+set(MSA_FAISS AUTO CACHE STRING "Build approximate routing: AUTO, ON or OFF")
+set_property(CACHE MSA_FAISS PROPERTY STRINGS AUTO ON OFF)
+
+set(MSA_FAISS_FOUND FALSE)
+if(NOT MSA_FAISS STREQUAL OFF)
+  if(MSA_FAISS STREQUAL ON)
+    find_package(faiss CONFIG REQUIRED)
+  else()
+    find_package(faiss CONFIG QUIET)
+  endif()
+  if(faiss_FOUND)
+    set(MSA_FAISS_FOUND TRUE)
+    message(STATUS "Approximate routing: FAISS ${faiss_VERSION}")
+  else()
+    message(STATUS "Approximate routing: not built, FAISS was not found (scripts/install-deps.sh --index)")
+  endif()
+else()
+  message(STATUS "Approximate routing: not built, MSA_FAISS is OFF")
+endif()
