@@ -188,7 +188,9 @@ class Bench(WithModel):
         for name in ("encode", "generate", "route"):
             self.assertIn(name, names)
         for figure in report["figures"]:
-            self.assertGreater(figure["value"], 0, figure)
+            # What int8 content does to the logits of so small a random model may round to nothing.
+            self.assertGreaterEqual(figure["value"], 0, figure)
+            self.assertTrue(figure["value"] > 0 or figure["unit"] == "%", figure)
             self.assertTrue(figure["unit"], figure)
             if figure["limit"] > 0:
                 self.assertTrue(figure["limit_name"], figure)
