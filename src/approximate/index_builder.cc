@@ -198,13 +198,14 @@ class Unfinished {
 
 // Of the rows of `width` values; 0 only if all are 0.
 float mean_length(std::span<const float> values, size_t width) {
+  const size_t rows = values.size() / width;
   double sum = 0;
-  for (size_t first = 0; first < values.size(); first += width) {
+  for (size_t first = 0; first < rows * width; first += width) {
     double squares = 0;
     for (const float x : values.subspan(first, width)) squares += double{x} * x;
     sum += std::sqrt(squares);
   }
-  return static_cast<float>(sum / static_cast<double>(values.size() / width));
+  return static_cast<float>(sum / static_cast<double>(rows));
 }
 
 Result<IndexedFile> build_layer(const fs::path& folder, std::string name, int layer_in_model,

@@ -120,8 +120,7 @@ class Import {
         expected_.erase(expected);
       }
       MSA_TRY(extract(a, name, size));
-      if (first)
-        if (const Result<void> read = read_catalogue(size); !read) return read;
+      if (first) MSA_TRY(read_catalogue(size));
     }
     if (report_.bytes == 0) return corrupt("holds no bank's catalogue");
     if (!expected_.empty())

@@ -35,7 +35,7 @@ class GivenNumbers {
   // {"next":402,"runs":[[1,4,101]]}: the numbers 1, 5, 9, …, 401.
   std::string to_json() const;
   // Nothing for a text that to_json() would not have made.
-  static std::optional<GivenNumbers> parse(std::string_view json);
+  static std::optional<GivenNumbers> parse(std::string_view text);
 
  private:
   // first, first + step, …: `count` numbers. A run of one number has step 1.
