@@ -1,4 +1,5 @@
-// The names in a bank's folder, its lock, and what must be durable there. For memory/, approximate/.
+// The names in a bank's folder, its lock, and what must be durable there. For memory/,
+// approximate/.
 #pragma once
 
 #include <cstdint>

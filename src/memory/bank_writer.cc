@@ -401,8 +401,7 @@ Result<std::unique_ptr<BankWriter>> open_or_create_numbered(const fs::path& fold
       manifest.content == ContentFormat::int8 ? kInt8CatalogueVersion : kCatalogueVersion;
   MSA_ASSIGN(Catalogue catalogue, exists ? Catalogue::open(file, Catalogue::Access::write)
                                          : Catalogue::create(file, json, version));
-  if (!exists)
-    return started(folder, manifest, std::move(lock), std::move(catalogue), numbering);
+  if (!exists) return started(folder, manifest, std::move(lock), std::move(catalogue), numbering);
   MSA_ASSIGN(const std::string stored, catalogue.manifest());
   MSA_ASSIGN(const BankManifest bank, parse_manifest(stored, folder));
   MSA_TRY(check_manifest(bank, manifest, folder));
