@@ -10,7 +10,7 @@
 namespace msa::train {
 namespace {
 
-constexpr double kWidth = 960, kLeft = 64, kRight = 190, kTop = 52, kBottom = 44, kGap = 30;
+constexpr double kWidth = 990, kLeft = 64, kRight = 220, kTop = 52, kBottom = 44, kGap = 30;
 constexpr double kPlotWidth = kWidth - kLeft - kRight;
 constexpr size_t kMostPoints = 320;  // of one curve; more are averaged
 // Grey that stands out from white and from black.
