@@ -196,6 +196,9 @@ TEST_F(IndexFile, ArraysAreWhereTheFormatSays) {
   float centre;
   std::memcpy(&centre, bytes_.data() + kCentres + 4 * 17, sizeof centre);
   EXPECT_EQ(centre, 8.5f);
+  float quantiser;
+  std::memcpy(&quantiser, bytes_.data() + kQuantiser + 4 * 11, sizeof quantiser);
+  EXPECT_EQ(quantiser, 12.0f);
   EXPECT_EQ(bytes_[kCodes + 29], 29);
   EXPECT_EQ(bytes_.substr(0, 8), std::string("MSAIDX1\0", 8));
 }
