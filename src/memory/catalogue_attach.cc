@@ -45,15 +45,9 @@ struct CatalogueAttachment::State {
     MSA_TRY(make(find_text,
                  "SELECT number FROM documents WHERE hash = ?1 AND title = ?2 AND text = ?3 "
                  "ORDER BY number LIMIT 1"));
-    MSA_TRY(make(insert_document,
-                 fmt::format("INSERT INTO documents({}, text) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, "
-                             "?8, ?9, ?10, ?11, ?12, ?13)",
-                             kHeadColumns)));
-    MSA_TRY(make(insert_alias,
-                 "INSERT INTO aliases(id, number, source, char_begin, char_end) "
-                 "VALUES(?1, ?2, ?3, ?4, ?5)"));
-    MSA_TRY(make(insert_segment, fmt::format("INSERT INTO segments({}) VALUES(?1, ?2, ?3, ?4, ?5)",
-                                             kSegmentColumns)));
+    MSA_TRY(make(insert_document, insert_document_sql()));
+    MSA_TRY(make(insert_alias, std::string(kInsertAliasSql)));
+    MSA_TRY(make(insert_segment, std::string(kInsertSegmentSql)));
     MSA_TRY(make(delete_document, "DELETE FROM documents WHERE number = ?1"));
     MSA_TRY(make(delete_alias, "DELETE FROM aliases WHERE id = ?1"));
     MSA_TRY(make(rename_document,
@@ -162,47 +156,18 @@ Result<std::optional<uint32_t>> CatalogueAttachment::find_text(uint64_t hash,
 }
 
 Result<void> CatalogueAttachment::insert(const DocumentRecord& d) {
-  Statement& s = state_->insert_document;
-  s.reset();
-  s.bind(1, d.number);
-  s.bind(2, d.id);
-  s.bind(3, d.title);
-  s.bind(4, d.source);
-  s.bind(5, static_cast<int64_t>(d.char_begin));
-  s.bind(6, static_cast<int64_t>(d.char_end));
-  s.bind(7, static_cast<int64_t>(d.hash));
-  s.bind(8, static_cast<int64_t>(d.tokens));
-  s.bind(9, d.segment);
-  s.bind(10, d.first_chunk);
-  s.bind(11, d.chunks);
-  s.bind(12, static_cast<int64_t>(d.text.size()));
-  s.bind(13, d.text);
   state_->digest_change += digest_of(d, d.segment, d.first_chunk);
-  return s.run();
+  return insert_row(state_->insert_document, d, d.segment);
 }
 
 Result<void> CatalogueAttachment::insert(const AliasRecord& alias) {
-  Statement& s = state_->insert_alias;
-  s.reset();
-  s.bind(1, alias.id);
-  s.bind(2, alias.number);
-  s.bind(3, alias.source);
-  s.bind(4, static_cast<int64_t>(alias.char_begin));
-  s.bind(5, static_cast<int64_t>(alias.char_end));
   state_->digest_change += digest_of(alias);
-  return s.run();
+  return insert_row(state_->insert_alias, alias);
 }
 
 Result<void> CatalogueAttachment::insert(const SegmentRecord& segment) {
-  Statement& s = state_->insert_segment;
-  s.reset();
-  s.bind(1, segment.id);
-  s.bind(2, segment.file);
-  s.bind(3, static_cast<int64_t>(segment.chunks));
-  s.bind(4, static_cast<int64_t>(segment.bytes));
-  s.bind(5, static_cast<int64_t>(segment.checksum));
   state_->digest_change += digest_of(segment);
-  return s.run();
+  return insert_row(state_->insert_segment, segment);
 }
 
 Result<void> CatalogueAttachment::remove(std::string_view id) {

@@ -20,6 +20,51 @@ using sqlite::Transaction;
 
 }  // namespace
 
+std::string insert_document_sql() {
+  return fmt::format(
+      "INSERT INTO documents({}, text) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "
+      "?13)",
+      kHeadColumns);
+}
+
+Result<void> insert_row(Statement& s, const DocumentRecord& d, int64_t segment) {
+  s.reset();
+  s.bind(1, d.number);
+  s.bind(2, d.id);
+  s.bind(3, d.title);
+  s.bind(4, d.source);
+  s.bind(5, static_cast<int64_t>(d.char_begin));
+  s.bind(6, static_cast<int64_t>(d.char_end));
+  s.bind(7, static_cast<int64_t>(d.hash));
+  s.bind(8, static_cast<int64_t>(d.tokens));
+  s.bind(9, segment);
+  s.bind(10, d.first_chunk);
+  s.bind(11, d.chunks);
+  s.bind(12, static_cast<int64_t>(d.text.size()));
+  s.bind(13, d.text);
+  return s.run();
+}
+
+Result<void> insert_row(Statement& s, const AliasRecord& alias) {
+  s.reset();
+  s.bind(1, alias.id);
+  s.bind(2, alias.number);
+  s.bind(3, alias.source);
+  s.bind(4, static_cast<int64_t>(alias.char_begin));
+  s.bind(5, static_cast<int64_t>(alias.char_end));
+  return s.run();
+}
+
+Result<void> insert_row(Statement& s, const SegmentRecord& segment) {
+  s.reset();
+  s.bind(1, segment.id);
+  s.bind(2, segment.file);
+  s.bind(3, static_cast<int64_t>(segment.chunks));
+  s.bind(4, static_cast<int64_t>(segment.bytes));
+  s.bind(5, static_cast<int64_t>(segment.checksum));
+  return s.run();
+}
+
 Result<void> Catalogue::Impl::prepare_changes() {
   const auto prepare = [&](Statement& statement, std::string_view sql) -> Result<void> {
     MSA_ASSIGN(statement, database.prepare(sql));
@@ -27,19 +72,14 @@ Result<void> Catalogue::Impl::prepare_changes() {
   };
   Changes& c = changes;
   MSA_TRY(prepare(c.set_meta, "UPDATE meta SET value = ?2 WHERE key = ?1"));
-  MSA_TRY(prepare(c.insert_segment,
-                  "INSERT INTO segments(id, file, chunks, bytes, checksum) "
-                  "VALUES(?1, ?2, ?3, ?4, ?5)"));
+  MSA_TRY(prepare(c.insert_segment, kInsertSegmentSql));
   MSA_TRY(prepare(c.retire_segment,
                   "INSERT INTO retired(id, file) SELECT id, file FROM segments WHERE id = ?1"));
   MSA_TRY(prepare(c.delete_segment,
                   fmt::format("DELETE FROM segments WHERE id = ?1 RETURNING {}", kSegmentColumns)));
   MSA_TRY(prepare(c.find_head,
                   fmt::format("SELECT {} FROM documents WHERE number = ?1", kHeadColumns)));
-  MSA_TRY(prepare(c.insert_document,
-                  fmt::format("INSERT INTO documents({}, text) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, "
-                              "?8, ?9, ?10, ?11, ?12, ?13)",
-                              kHeadColumns)));
+  MSA_TRY(prepare(c.insert_document, insert_document_sql()));
   // A document whose size is not as it was when its rows were copied must not move.
   MSA_TRY(prepare(c.move_document,
                   "UPDATE documents SET segment = ?2, first_chunk = ?3 "
@@ -48,9 +88,7 @@ Result<void> Catalogue::Impl::prepare_changes() {
                   "UPDATE documents SET id = ?2, source = ?3, char_begin = ?4, char_end = ?5 "
                   "WHERE number = ?1"));
   MSA_TRY(prepare(c.delete_document, "DELETE FROM documents WHERE number = ?1"));
-  MSA_TRY(prepare(c.insert_alias,
-                  "INSERT INTO aliases(id, number, source, char_begin, char_end) "
-                  "VALUES(?1, ?2, ?3, ?4, ?5)"));
+  MSA_TRY(prepare(c.insert_alias, kInsertAliasSql));
   MSA_TRY(prepare(c.delete_alias, "DELETE FROM aliases WHERE id = ?1"));
   return prepare(c.find_text,
                  "SELECT number FROM documents WHERE hash = ?1 AND title = ?2 AND text = ?3 "
@@ -87,15 +125,8 @@ Result<DocumentRecord> Catalogue::Impl::head(uint32_t number) {
 }
 
 Result<void> Catalogue::Impl::insert(const SegmentRecord& segment) {
-  Statement& s = changes.insert_segment;
-  s.reset();
-  s.bind(1, segment.id);
-  s.bind(2, segment.file);
-  s.bind(3, static_cast<int64_t>(segment.chunks));
-  s.bind(4, static_cast<int64_t>(segment.bytes));
-  s.bind(5, static_cast<int64_t>(segment.checksum));
   digest_change += digest_of(segment);
-  return s.run();
+  return insert_row(changes.insert_segment, segment);
 }
 
 Result<void> Catalogue::Impl::retire(int64_t segment) {
@@ -121,23 +152,8 @@ Result<void> Catalogue::Impl::apply(const DocumentRecord& d, int64_t segment) {
                    fmt::format("{}: '{}' names another document; give it another id",
                                database.file().string(), d.id)};
   }
-  Statement& s = changes.insert_document;
-  s.reset();
-  s.bind(1, d.number);
-  s.bind(2, d.id);
-  s.bind(3, d.title);
-  s.bind(4, d.source);
-  s.bind(5, static_cast<int64_t>(d.char_begin));
-  s.bind(6, static_cast<int64_t>(d.char_end));
-  s.bind(7, static_cast<int64_t>(d.hash));
-  s.bind(8, static_cast<int64_t>(d.tokens));
-  s.bind(9, segment);
-  s.bind(10, d.first_chunk);
-  s.bind(11, d.chunks);
-  s.bind(12, static_cast<int64_t>(d.text.size()));
-  s.bind(13, d.text);
   digest_change += digest_of(d, segment, d.first_chunk);
-  return s.run();
+  return insert_row(changes.insert_document, d, segment);
 }
 
 Result<void> Catalogue::Impl::apply(const AliasRecord& alias) {
@@ -150,15 +166,8 @@ Result<void> Catalogue::Impl::apply(const AliasRecord& alias) {
                    fmt::format("{}: '{}' names another document; give it another id",
                                database.file().string(), alias.id)};
   }
-  Statement& s = changes.insert_alias;
-  s.reset();
-  s.bind(1, alias.id);
-  s.bind(2, alias.number);
-  s.bind(3, alias.source);
-  s.bind(4, static_cast<int64_t>(alias.char_begin));
-  s.bind(5, static_cast<int64_t>(alias.char_end));
   digest_change += digest_of(alias);
-  return s.run();
+  return insert_row(changes.insert_alias, alias);
 }
 
 Result<void> Catalogue::Impl::apply(const NameRemoval& removal) {

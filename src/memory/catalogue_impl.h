@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "memory/catalogue.h"
@@ -20,6 +21,18 @@ inline constexpr std::string_view kHeadColumns =
     "text_bytes";
 inline constexpr std::string_view kSegmentColumns = "id, file, chunks, bytes, checksum";
 inline constexpr std::string_view kAliasColumns = "alias, id, number, source, char_begin, char_end";
+
+// New rows: statements, and running one with a record's values. They neither check the row nor add
+// to the digest. A document's place is the record's, but for the segment.
+std::string insert_document_sql();
+inline constexpr std::string_view kInsertAliasSql =
+    "INSERT INTO aliases(id, number, source, char_begin, char_end) VALUES(?1, ?2, ?3, ?4, ?5)";
+inline constexpr std::string_view kInsertSegmentSql =
+    "INSERT INTO segments(id, file, chunks, bytes, checksum) VALUES(?1, ?2, ?3, ?4, ?5)";
+Result<void> insert_row(sqlite::Statement& statement, const DocumentRecord& document,
+                        int64_t segment);
+Result<void> insert_row(sqlite::Statement& statement, const AliasRecord& alias);
+Result<void> insert_row(sqlite::Statement& statement, const SegmentRecord& segment);
 
 struct Catalogue::Impl {
   // Statements that only a writer has.

@@ -21,7 +21,8 @@ torch::Tensor orthogonalised(const torch::Tensor& x, torch::Dtype compute);
 
 // values [m, n] and mean (the running mean of gradients) are updated. An element moves by
 // 0.2 * learning_rate in the root mean square, about as AdamW moves it, so that both go with the
-// same learning rate.
+// same learning rate. All three float32, of one shape and device; `compute` as above (bfloat16 is
+// exact enough, whatever the model computes in).
 void muon_update(const torch::Tensor& values, const torch::Tensor& gradient,
                  const torch::Tensor& mean, const MuonStep& step, torch::Dtype compute);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <span>
 #include <string>
 #include <utility>
@@ -255,11 +256,6 @@ class TorchModel final : public Model {
       add_token_metrics(metrics, loss, *plan);
       add_target_metrics(metrics, loss, *plan);
     }
-    if (options.negatives) {
-      std::vector<Tensor> keys;
-      for (const RouterLayer& router : out.routers) keys.push_back(router.keys);
-      if (!keys.empty()) options.negatives->add(chunk_subjects(*plan), keys);
-    }
     std::vector<const RouterLayer*> counted;
     std::vector<Tensor> terms;
     const double temperature = std::clamp(options.temperature, 0.001, 0.5);
@@ -278,6 +274,12 @@ class TorchModel final : public Model {
       add_recall(metrics, counted, *plan, options.top_k);
     }
     metrics.loss = result.loss.item<double>();
+    // Keys of a step that went wrong would stay in the way of many others.
+    if (options.negatives && !out.routers.empty() && std::isfinite(metrics.loss)) {
+      std::vector<Tensor> keys;
+      for (const RouterLayer& router : out.routers) keys.push_back(router.keys);
+      options.negatives->add(chunk_subjects(*plan), keys);
+    }
     // Of a batch that asks for nothing the loss is zero, and still has a (zero) gradient.
     if (!result.loss.requires_grad()) result.loss = result.loss + 0 * weights.norm.sum();
     return result;

@@ -16,9 +16,8 @@ namespace msa::train {
 // other groups. R, N, M and C as in StepPlan.
 //   queries [M, H, D] float32, of the routing tokens
 //   keys    [C, G, D] float32, means over chunks
-//   others  [U, G, D] float32 or undefined: keys of chunks that are no document's of the step.
-//   Their
-//           scores follow, one column each: [R, N + U].
+//   others  [U, G, D] float32 or undefined: keys of chunks that are no document's of the step;
+//           their scores follow, one column each: [R, N + U]
 // cosine: both are L2-normalised per head; otherwise scores are divided by sqrt(D).
 torch::Tensor route_scores(const torch::Tensor& queries, const torch::Tensor& keys,
                            const torch::Tensor& others, const StepPlan& plan,
