@@ -3,6 +3,7 @@
 // are scored again with the keys in full.
 #pragma once
 
+#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -27,9 +28,40 @@ constexpr int largest_integer(KeyFormat format) {
 constexpr int bias_of(KeyFormat format) {
   return format == KeyFormat::int8 ? 128 : 8;
 }
-// Bytes of a row of `width` values, its scales not counted.
-constexpr size_t integer_bytes(KeyFormat format, size_t width) {
-  return format == KeyFormat::int8 ? width : (width + 1) / 2;
+
+// Rows lie in panels, so that one instruction multiplies four values of each of a panel's rows, and
+// the sums of different rows never have to be added up. A head's values are padded with zeros to a
+// multiple of kHeadPadding, rows to whole panels.
+inline constexpr size_t kPanelRows = 16;
+inline constexpr size_t kHeadPadding = 8;
+constexpr size_t padded_head(size_t head_dim) {
+  return (head_dim + kHeadPadding - 1) / kHeadPadding * kHeadPadding;
+}
+constexpr size_t padded_rows(size_t rows) {
+  return (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
+}
+// Bytes of a row, its scales not counted. G*D must be far from the limits of size_t.
+constexpr size_t integer_bytes(KeyFormat format, size_t kv_heads, size_t head_dim) {
+  return kv_heads * padded_head(head_dim) / (format == KeyFormat::int8 ? 1 : 2);
+}
+// Where a value is: the byte from the array's begin, and whether it is the upper half of it.
+struct IntegerPlace {
+  size_t byte = 0;
+  bool upper = false;
+};
+constexpr IntegerPlace place_of(KeyFormat format, size_t kv_heads, size_t head_dim, size_t row,
+                                size_t head, size_t i) {
+  constexpr size_t kGroup = 4, kVector = kPanelRows * kGroup;
+  const size_t head_vectors = integer_bytes(format, 1, head_dim) / kGroup;
+  const size_t group = i / kGroup;
+  const size_t vector = format == KeyFormat::int8 ? group : group / 2;
+  const size_t panel_vectors = (row / kPanelRows * kv_heads + head) * head_vectors;
+  return {(panel_vectors + vector) * kVector + row % kPanelRows * kGroup + i % kGroup,
+          format == KeyFormat::int4 && group % 2 == 1};
+}
+// Likewise in the array of scales.
+constexpr size_t scale_place(size_t kv_heads, size_t row, size_t head) {
+  return (row / kPanelRows * kv_heads + head) * kPanelRows + row % kPanelRows;
 }
 
 // The arrays of C compressed rows: value = scale of its row and head * integer. Owned by whoever
@@ -42,24 +74,40 @@ struct BasicCompressedKeys {
   KeyFormat format = KeyFormat::int8;
   DType full = DType::bf16;  // of the keys that were compressed
   size_t rows = 0, kv_heads = 0, head_dim = 0;
-  // [C, integer_bytes(G*D)], dense, 64-byte aligned, and kSlack bytes more that may be read. int4:
-  // byte i of a row holds values i (low half) and i + bytes (high half) of it.
+  // [padded_rows(C) * row_bytes()], 64-byte aligned: panels of 16 rows, in each the heads, in each
+  // vectors of 64 bytes. int8: vector v has values 4v to 4v+3 of row 0, of row 1, … of the panel.
+  // int4: values 8v to 8v+3 in the lower halves of its bytes, 8v+4 to 8v+7 in the upper ones.
   Of<uint8_t>* integers = nullptr;
-  Of<bf16>* scales = nullptr;  // [C, G]. NaN where the keys hold something that is not finite
+  // [padded_rows(C) / 16, G, 16], 32-byte aligned. NaN where the keys hold something that is not
+  // finite.
+  Of<bf16>* scales = nullptr;
   // [G] each: of each head, the longest rounding error and the longest vector of integers (L2
   // norms) of all rows, as multiples of the row's scale. They bound what a score can be off by.
   Of<float>*error_norms = nullptr, *integer_norms = nullptr;
 
-  static constexpr size_t kSlack = 64;
-
   size_t width() const { return kv_heads * head_dim; }
-  size_t row_bytes() const { return integer_bytes(format, width()); }
+  size_t row_bytes() const { return integer_bytes(format, kv_heads, head_dim); }
+  float scale(size_t row, size_t head) const {
+    return scales[scale_place(kv_heads, row, head)].to_float();
+  }
   operator BasicCompressedKeys<true>() const requires(!kConst) {
     return {format, full, rows, kv_heads, head_dim, integers, scales, error_norms, integer_norms};
   }
 };
 using CompressedKeys = BasicCompressedKeys<true>;
 using MutableCompressedKeys = BasicCompressedKeys<false>;
+
+// Gives the rows that fill the last panel a scale of zero.
+inline void fill_padding(const MutableCompressedKeys& keys) {
+  for (size_t r = keys.rows; r < padded_rows(keys.rows); ++r)
+    for (size_t g = 0; g < keys.kv_heads; ++g) {
+      keys.scales[scale_place(keys.kv_heads, r, g)] = bf16::from_float(0);
+      const size_t vectors = padded_head(keys.head_dim) / (keys.format == KeyFormat::int8 ? 4 : 8);
+      uint8_t* at = keys.integers +
+                    place_of(keys.format, keys.kv_heads, keys.head_dim, r, g, 0).byte;
+      for (size_t v = 0; v < vectors; ++v) std::fill_n(at + v * 64, 4, uint8_t{0});
+    }
+}
 
 // As KeyBlock.
 struct CompressedBlock {
@@ -71,6 +119,7 @@ struct CompressedBlock {
 struct RouteCandidates {
   // In no particular order; scores are those of the compressed keys.
   std::vector<RouteHit> documents;
+  std::vector<float> uppers;  // of each document: its score by the keys in full is at most this
   // The k best by the keys in full are certainly among them: always with int8 unless too many
   // documents are too close to each other; else they are so with overwhelming probability.
   bool certain = true;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -32,8 +33,10 @@ std::optional<KeyBytes> key_bytes(uint64_t rows, size_t layers, size_t kv_heads,
   const auto scales = checked_mul<uint64_t>(kv_heads, sizeof(bf16));
   const auto full = checked_product<uint64_t>({*vectors, *width, size_of(dtype)});
   if (!scales || !full) return std::nullopt;
+  // Padding at most doubles a small head.
+  if (*width > std::numeric_limits<uint64_t>::max() / (2 * kHeadPadding)) return std::nullopt;
   const auto with_scales = [&](KeyFormat format) -> std::optional<uint64_t> {
-    const auto row = checked_add<uint64_t>(integer_bytes(format, *width), *scales);
+    const auto row = checked_add<uint64_t>(integer_bytes(format, kv_heads, head_dim), *scales);
     return row ? checked_mul<uint64_t>(*vectors, *row) : std::nullopt;
   };
   const auto int8 = with_scales(KeyFormat::int8), int4 = with_scales(KeyFormat::int4);
@@ -92,9 +95,9 @@ struct HeldKeys::SegmentKeys {
 std::shared_ptr<const HeldKeys::SegmentKeys> HeldKeys::compress(const SegmentView& segment,
                                                                 KeyFormat format) {
   const size_t G = kv_heads_, rows = segment.layers.front().keys.rows;
-  const size_t row_bytes = integer_bytes(format, G * head_dim_);
-  const size_t integers_size = aligned(rows * row_bytes + CompressedKeys::kSlack);
-  const size_t layer_size = integers_size + aligned(rows * G * sizeof(bf16));
+  const size_t row_bytes = integer_bytes(format, G, head_dim_);
+  const size_t integers_size = aligned(padded_rows(rows) * row_bytes);
+  const size_t layer_size = integers_size + aligned(padded_rows(rows) * G * sizeof(bf16));
   auto held = std::make_shared<SegmentKeys>();
   held->memory = backend_.allocate(segment.layers.size() * layer_size);
   held->norms.assign(segment.layers.size() * 2 * G, 0);
@@ -114,8 +117,9 @@ std::shared_ptr<const HeldKeys::SegmentKeys> HeldKeys::compress(const SegmentVie
                               of_layer,
                               of_layer + G};
     held->layers.push_back(all);
-    // Pieces that end where pages do, so that each can be given back when it was read.
+    // Pieces that end where pages and panels do, so that each can be given back when it was read.
     constexpr size_t kPage = 4096, kPieceBytes = 8u << 20;
+    static_assert(kPage % kPanelRows == 0);
     const size_t bytes_each = keys.cols * size_of(keys.dtype);
     const size_t piece = std::max<size_t>(kPieceBytes / bytes_each / kPage, 1) * kPage;
     for (size_t first = 0; first < rows; first += piece) {

@@ -23,7 +23,9 @@ enum class KeyChoice {
 
 // Bytes of all routing keys of a memory of `rows` chunks, removed ones included.
 struct KeyBytes {
-  uint64_t full = 0, int8 = 0, int4 = 0;  // the scales of int8 and int4 included
+  // The scales of int8 and int4 and the padding of heads included, not that of a segment's last
+  // panel of rows.
+  uint64_t full = 0, int8 = 0, int4 = 0;
 };
 // Nothing if the sizes do not fit 64 bits.
 std::optional<KeyBytes> key_bytes(uint64_t rows, size_t layers, size_t kv_heads, size_t head_dim,

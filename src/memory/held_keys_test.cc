@@ -26,7 +26,7 @@ TEST(KeyBytes, AreRowsOfIntegersAndAScaleOfEachHead) {
   EXPECT_EQ(bytes->full, 57'600'000'000u);
   EXPECT_EQ(bytes->int8, 1'562'500ull * 18 * 8 * (128 + 2));
   EXPECT_EQ(bytes->int4, 1'562'500ull * 18 * 8 * (64 + 2));
-  EXPECT_EQ(key_bytes(7, 1, 1, 5, DType::f32)->int4, 7u * (3 + 2));
+  EXPECT_EQ(key_bytes(7, 1, 1, 5, DType::f32)->int4, 7u * (4 + 2));
   EXPECT_FALSE(key_bytes(uint64_t{1} << 60, 18, 8, 128, DType::bf16));
   EXPECT_FALSE(key_bytes(1, 1, size_t{1} << 40, size_t{1} << 40, DType::bf16));
 }
@@ -160,7 +160,7 @@ TEST_P(HeldKeysTest, ABankIsRoutedOverAsWithItsKeysInFull) {
     EXPECT_EQ(held(tier, *r), compressed);  // nothing to do a second time
     EXPECT_EQ(tier.format(), GetParam() == KeyChoice::int8 ? KeyFormat::int8 : KeyFormat::int4);
     const uint64_t chunks = compressed->chunks;
-    EXPECT_EQ(tier.bytes(), chunks * 3 * (GetParam() == KeyChoice::int8 ? 24 + 4 : 12 + 4));
+    EXPECT_EQ(tier.bytes(), chunks * 3 * (GetParam() == KeyChoice::int8 ? 32 + 4 : 16 + 4));
     const auto full = *r->snapshot();
     r.reset();
     expect_same_choices(full, compressed);

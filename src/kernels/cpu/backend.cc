@@ -14,7 +14,7 @@
 #include "kernels/cpu/candidate_scan.h"
 #include "kernels/cpu/compress.h"
 #include "kernels/cpu/huge_buffer.h"
-#include "kernels/cpu/integer_dots.h"
+#include "kernels/cpu/panel_scores.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/products.h"
 #include "kernels/cpu/route_scan.h"
@@ -157,6 +157,7 @@ class CpuBackend final : public Backend {
   void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to) override {
     assert(keys.rows == to.rows && keys.cols == to.width() && keys.dtype == to.full);
     const size_t G = to.kv_heads;
+    fill_padding(to);
     std::fill_n(to.error_norms, G, 0.0f);
     std::fill_n(to.integer_norms, G, 0.0f);
     std::vector<float> norms(static_cast<size_t>(threads_) * 2 * G, 0);

@@ -5,18 +5,14 @@
 #include <cmath>
 #include <functional>
 
-#include "kernels/cpu/compress.h"
-#include "kernels/cpu/score.h"
-#include "kernels/cpu/tile_product.h"
+#include "kernels/cpu/panel_scores.h"
 
 namespace msa::cpu {
 namespace {
 
-// Keys per tile: as bytes they take 48 KiB with G*D = 1024, their scores 12 KiB. A multiple of the
-// rows that tile products take at once.
-constexpr size_t kTileRows = 48;
-// How far before their use keys are fetched from memory.
-constexpr size_t kRowsAhead = 16;
+// Keys per tile, which several requests look at one after the other: as bytes they take 64 KiB with
+// G*D = 1024.
+constexpr size_t kTileRows = 4 * kPanelRows;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -35,6 +31,7 @@ float lower_of(float score, float error) {
 void CandidateScan::Gathering::start(size_t k, size_t most) {
   k_ = k;
   most_ = most;
+  least_ = k == 0 ? kInfinity : -kInfinity;
   candidates_.clear();
   candidates_.reserve(2 * most);
   lowers_.clear();
@@ -42,7 +39,7 @@ void CandidateScan::Gathering::start(size_t k, size_t most) {
 }
 
 void CandidateScan::Gathering::add(const RouteHit& hit, float error) {
-  if (k_ == 0) return;
+  if (hit.score + error < least_ || k_ == 0) return;  // almost always
   const float upper = upper_of(hit.score, error), lower = lower_of(hit.score, error);
   if (lowers_.size() < k_) {
     lowers_.push_back(lower);
@@ -52,11 +49,10 @@ void CandidateScan::Gathering::add(const RouteHit& hit, float error) {
     lowers_.back() = lower;
     std::push_heap(lowers_.begin(), lowers_.end(), std::greater<>());
   }
-  const float least = lowers_.size() < k_ ? -kInfinity : lowers_.front();
-  if (upper < least) return;
+  if (lowers_.size() == k_) least_ = lowers_.front();
   candidates_.push_back({hit, upper});
   if (candidates_.size() < 2 * most_) return;
-  std::erase_if(candidates_, [&](const Candidate& c) { return c.upper < least; });
+  std::erase_if(candidates_, [&](const Candidate& c) { return c.upper < least_; });
   if (candidates_.size() <= most_ + most_ / 2) return;
   // One more than are kept in the end, so that it is seen there that they were too many.
   const auto kept = candidates_.begin() + static_cast<std::ptrdiff_t>(most_ + 1);
@@ -73,23 +69,28 @@ void CandidateScan::run(const RouteRule& rule, std::span<const RouteQuery> reque
   found.resize(requests.size());
   for (RouteCandidates& candidates : found) {
     candidates.documents.clear();
+    candidates.uppers.clear();
     candidates.certain = true;
   }
   rows_.assign(blocks);
   if (requests.empty() || rows_.documents() == 0) return;
 
   rule_ = rule;
-  const size_t cols = rule.kv_heads * rule.head_dim, threads = static_cast<size_t>(threads_);
+  const auto threads = static_cast<size_t>(threads_);
+  const KeyFormat format = blocks.front().keys.format;
+  size_t most_queries = 0;
   request_count_ = requests.size();
   requests_.resize(std::max(requests_.size(), request_count_));
   for (size_t r = 0; r < request_count_; ++r) {
     Request& request = requests_[r];
     request.k = std::min(requests[r].k, rows_.documents());
     request.most = std::min(std::max<size_t>(request.k, 4) * kCandidatesPerHit, rows_.documents());
-    request.queries.round(rule, requests[r].router_q, native_);
+    request.queries.round(rule, requests[r].router_q, format, native_);
+    most_queries = std::max(most_queries, request.queries.count());
     request.errors.clear();
     for (const CompressedBlock& block : blocks) {
-      assert(block.keys.kv_heads == rule.kv_heads && block.keys.head_dim == rule.head_dim);
+      assert(block.keys.kv_heads == rule.kv_heads && block.keys.head_dim == rule.head_dim &&
+             block.keys.format == format);
       request.errors.emplace_back(request.queries, block.keys);
     }
   }
@@ -99,12 +100,9 @@ void CandidateScan::run(const RouteRule& rule, std::span<const RouteQuery> reque
     worker.gathered.resize(request_count_);
     for (size_t r = 0; r < request_count_; ++r)
       worker.gathered[r].start(requests_[r].k, requests_[r].most);
-    constexpr size_t kScores = kTileRows * kPanelColumns;
-    worker.scores = worker.memory.reserve<float>(
-        2 * kScores + kTileRows + (kTileRows * cols + CompressedKeys::kSlack) / sizeof(float) + 1);
-    worker.more_scores = worker.scores + kScores;
-    worker.chunk_scores = worker.more_scores + kScores;
-    worker.wide = reinterpret_cast<uint8_t*>(worker.chunk_scores + kTileRows);
+    worker.totals = worker.memory.reserve<float>(most_queries * kPanelRows + 2 * kTileRows);
+    worker.chunk_scores = worker.totals + most_queries * kPanelRows;
+    worker.errors = worker.chunk_scores + kTileRows;
   }
   const size_t pieces = rows_.pieces(threads);
   parallel_units(threads_, pieces, [&](size_t piece, int thread) {
@@ -140,43 +138,47 @@ void CandidateScan::collect(size_t r, RouteCandidates& found) {
                      });
     merged_.erase(kept, merged_.end());
   }
-  for (const Candidate& c : merged_) found.documents.push_back(c.hit);
+  for (const Candidate& c : merged_) {
+    found.documents.push_back(c.hit);
+    found.uppers.push_back(c.upper);
+  }
 }
 
 void CandidateScan::scan(const CompressedBlock& block, uint32_t block_number, Range spans,
                          Worker& worker) const {
   const CompressedKeys& keys = block.keys;
-  const size_t row_bytes = keys.row_bytes(), G = keys.kv_heads;
-  const bool wide = keys.format == KeyFormat::int4;
+  const size_t G = keys.kv_heads;
+  const bool int8 = keys.format == KeyFormat::int8;
   const auto tile = [&](size_t first, size_t rows, std::span<const TilePiece> pieces) {
-    IntegerKeys integers;
-    integers.rows = rows;
-    integers.scales = keys.scales + first * G;
-    integers.scale_stride = G;
-    integers.ahead_bytes = row_bytes;
-    if (wide) {
-      widen_integers(keys, first, rows, worker.wide);
-      integers.data = worker.wide;
-      integers.stride = keys.width();
-      integers.ahead = keys.integers + (first + rows) * row_bytes;
-    } else {
-      integers.data = keys.integers + first * row_bytes;
-      integers.stride = row_bytes;
-      integers.ahead = integers.data + kRowsAhead * row_bytes;
-    }
+    const size_t panel = first / kPanelRows;
+    const size_t panels = (first + rows + kPanelRows - 1) / kPanelRows - panel;
+    // Pieces count from the tile's first row, scores from its first panel's.
+    const size_t skipped = first - panel * kPanelRows;
     for (size_t r = 0; r < request_count_; ++r) {
       const Request& request = requests_[r];
       const RoundedQueries::Error& error = request.errors[block_number];
-      score_chunks(request, integers, worker);
-      integers.ahead_bytes = 0;  // the first request has fetched it
+      if (native_)
+        score_panels_native(keys, panel, panels, request.queries.panels(), r == 0, worker.totals,
+                            worker.chunk_scores);
+      else
+        score_panels(keys, panel, panels, request.queries.panels(), worker.totals,
+                     worker.chunk_scores);
+      for (size_t p = 0; p < panels; ++p) {
+        const bf16* scales = keys.scales + (panel + p) * G * kPanelRows;
+        float* errors = worker.errors + p * kPanelRows;
+        if (int8) {
+          error.bounds(scales, errors);
+        } else {
+          error.deviations(scales, errors);
+          for (size_t c = 0; c < kPanelRows; ++c) errors[c] *= kInt4Deviations;
+        }
+      }
       for (const TilePiece& piece : pieces) {
         Open& open = worker.open[r];
-        open.score.add({worker.chunk_scores + piece.offset, piece.count});
-        for (size_t c = piece.offset; c < piece.offset + piece.count; ++c) {
-          const bf16* scales = integers.scales + c * G;
-          open.error = std::max(
-              open.error, wide ? kInt4Deviations * error.deviation(scales) : error.bound(scales));
-        }
+        const size_t begin = skipped + piece.offset;
+        open.score.add({worker.chunk_scores + begin, piece.count});
+        for (size_t c = begin; c < begin + piece.count; ++c)
+          open.error = std::max(open.error, worker.errors[c]);
         if (!piece.ends) continue;
         worker.gathered[r].add({block.documents[piece.span].number, open.score.value(rule_.chunks),
                                 block_number, static_cast<uint32_t>(piece.span)},
@@ -185,26 +187,7 @@ void CandidateScan::scan(const CompressedBlock& block, uint32_t block_number, Ra
       }
     }
   };
-  walk_tiles(block.documents, spans, kTileRows, worker.pieces, tile);
-}
-
-// Scores of up to kTileRows chunks, reduced over heads and tokens, into worker.chunk_scores.
-void CandidateScan::score_chunks(const Request& request, const IntegerKeys& keys,
-                                 Worker& worker) const {
-  const bool mean = rule_.tokens == RouteRule::Tokens::mean;
-  const size_t queries = request.queries.count();
-  IntegerKeys tile = keys;
-  for (size_t first = 0; first < queries; first += kPanelColumns) {
-    const size_t count = std::min(kPanelColumns, queries - first);
-    request.queries.multiply(tile, first, worker.scores, worker.more_scores);
-    tile.ahead_bytes = 0;
-    if (mean)
-      reduce_sum(worker.scores, tile.rows, count, first == 0, worker.chunk_scores);
-    else
-      reduce_max(worker.scores, tile.rows, count, first == 0, worker.chunk_scores);
-  }
-  if (mean)
-    for (size_t c = 0; c < tile.rows; ++c) worker.chunk_scores[c] /= static_cast<float>(queries);
+  walk_tiles(block.documents, spans, kTileRows, kPanelRows, worker.pieces, tile);
 }
 
 }  // namespace msa::cpu

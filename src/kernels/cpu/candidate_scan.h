@@ -39,6 +39,7 @@ class CandidateScan {
 
    private:
     size_t k_ = 0, most_ = 0;
+    float least_ = 0;  // the lowest of lowers_ once there are k; before, and for k = 0, its bounds
     std::vector<Candidate> candidates_;
     std::vector<float> lowers_;  // a heap with the lowest on top
   };
@@ -53,15 +54,13 @@ class CandidateScan {
   };
   struct Worker {
     HugeBuffer memory;
-    float *scores = nullptr, *more_scores = nullptr, *chunk_scores = nullptr;
-    uint8_t* wide = nullptr;
+    float *totals = nullptr, *chunk_scores = nullptr, *errors = nullptr;
     std::vector<TilePiece> pieces;
     std::vector<Open> open;  // per request
     std::vector<Gathering> gathered;
   };
 
   void scan(const CompressedBlock& block, uint32_t block_number, Range spans, Worker& worker) const;
-  void score_chunks(const Request& request, const IntegerKeys& keys, Worker& worker) const;
   void collect(size_t request, RouteCandidates& found);
 
   int threads_;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -61,23 +62,37 @@ HWY_INLINE bf16 compress_head(const T* HWY_RESTRICT head, size_t D, KeyFormat fo
   return scale;
 }
 
+// Puts a head's integers, padded, where they belong: four bytes of each of its panel's vectors.
+HWY_INLINE void place_head(const uint8_t* HWY_RESTRICT bytes, KeyFormat format, size_t padded,
+                           uint8_t* HWY_RESTRICT to) {
+  constexpr size_t kGroup = 4, kVector = kPanelRows * kGroup;
+  if (format == KeyFormat::int8) {
+    for (size_t i = 0; i < padded; i += kGroup, to += kVector) std::memcpy(to, bytes + i, kGroup);
+    return;
+  }
+  for (size_t i = 0; i < padded; i += 2 * kGroup, to += kVector) {
+    uint32_t lower, upper;
+    std::memcpy(&lower, bytes + i, kGroup);
+    std::memcpy(&upper, bytes + i + kGroup, kGroup);
+    const uint32_t both = lower | upper << 4;  // no byte is above 15
+    std::memcpy(to, &both, kGroup);
+  }
+}
+
 template <class T>
 void compress_typed(MatView<const T> keys, const MutableCompressedKeys& to, Range range,
                     float* error_norms, float* integer_norms) {
-  const size_t D = to.head_dim, width = to.width(), row_bytes = to.row_bytes();
-  std::vector<uint8_t> bytes(width + HWY_MAX_BYTES);
+  const size_t D = to.head_dim, padded = padded_head(D);
+  std::vector<uint8_t> bytes(padded + HWY_MAX_BYTES);
   for (size_t r = range.begin; r < range.end; ++r) {
     const T* row = keys.row(r).data();
-    for (size_t g = 0; g < to.kv_heads; ++g)
-      to.scales[r * to.kv_heads + g] = compress_head(
-          row + g * D, D, to.format, bytes.data() + g * D, error_norms[g], integer_norms[g]);
-    uint8_t* out = to.integers + r * row_bytes;
-    if (to.format == KeyFormat::int8) {
-      std::memcpy(out, bytes.data(), width);
-    } else {
-      if (width % 2 != 0) bytes[width] = static_cast<uint8_t>(bias_of(KeyFormat::int4));
-      for (size_t i = 0; i < row_bytes; ++i)
-        out[i] = static_cast<uint8_t>(bytes[i] | bytes[row_bytes + i] << 4);
+    for (size_t g = 0; g < to.kv_heads; ++g) {
+      to.scales[scale_place(to.kv_heads, r, g)] = compress_head(
+          row + g * D, D, to.format, bytes.data(), error_norms[g], integer_norms[g]);
+      std::fill(bytes.data() + D, bytes.data() + padded,
+                static_cast<uint8_t>(bias_of(to.format)));
+      place_head(bytes.data(), to.format, padded,
+                 to.integers + place_of(to.format, to.kv_heads, D, r, g, 0).byte);
     }
   }
 }
@@ -90,46 +105,16 @@ void compress(ConstAnyMat keys, const MutableCompressedKeys& to, Range range, fl
     compress_typed(keys.as<bf16>(), to, range, error_norms, integer_norms);
 }
 
-void widen(const CompressedKeys& keys, size_t first, size_t rows, uint8_t* to) {
-  const size_t row_bytes = keys.row_bytes(), width = keys.width();
-  const size_t high_count = width - row_bytes;
-  constexpr uint8_t kBias = bias_of(KeyFormat::int8) - bias_of(KeyFormat::int4);
-  for (size_t r = 0; r < rows; ++r, to += width) {
-    const uint8_t* HWY_RESTRICT from = keys.integers + (first + r) * row_bytes;
-    size_t i = 0;
-#if HWY_TARGET != HWY_SCALAR
-    const hn::ScalableTag<uint8_t> d;
-    const hn::Repartition<uint16_t, decltype(d)> d16;
-    const size_t lanes = hn::Lanes(d);
-    const auto half = hn::Set(d, 15), bias = hn::Set(d, kBias);
-    for (; i + lanes <= high_count; i += lanes) {
-      const auto pair = hn::LoadU(d, from + i);
-      const auto high = hn::BitCast(d, hn::ShiftRight<4>(hn::BitCast(d16, pair)));
-      hn::StoreU(hn::Add(hn::And(pair, half), bias), d, to + i);
-      hn::StoreU(hn::Add(hn::And(high, half), bias), d, to + row_bytes + i);
-    }
-#endif
-    for (; i < row_bytes; ++i) {
-      to[i] = static_cast<uint8_t>((from[i] & 15) + kBias);
-      if (i < high_count) to[row_bytes + i] = static_cast<uint8_t>((from[i] >> 4) + kBias);
-    }
-  }
-}
-
 }  // namespace msa::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace msa::cpu {
 HWY_EXPORT(compress);
-HWY_EXPORT(widen);
 
 void compress_rows(ConstAnyMat keys, const MutableCompressedKeys& to, Range range,
                    std::span<float> error_norms, std::span<float> integer_norms) {
   HWY_DYNAMIC_DISPATCH(compress)(keys, to, range, error_norms.data(), integer_norms.data());
-}
-void widen_integers(const CompressedKeys& keys, size_t first, size_t rows, uint8_t* to) {
-  HWY_DYNAMIC_DISPATCH(widen)(keys, first, rows, to);
 }
 
 }  // namespace msa::cpu

@@ -89,16 +89,17 @@ struct TilePiece {
 };
 
 // Calls tile(first row, rows, pieces) until all documents in `spans` were met, in order. Rows of
-// removed documents lie in a tile where others surround them; none begins with them.
+// removed documents lie in a tile where others surround them; none begins with them. A tile that
+// another follows ends before a multiple of `align`, which divides tile_rows.
 template <class Tile>
 void walk_tiles(std::span<const DocumentSpan> documents, Range spans, size_t tile_rows,
-                std::vector<TilePiece>& pieces, const Tile& tile) {
+                size_t align, std::vector<TilePiece>& pieces, const Tile& tile) {
   const DocumentSpan& last = documents[spans.end - 1];
   const size_t end = size_t{last.first_chunk} + last.chunks;
   size_t done = 0;  // chunks of the first document that former tiles held
   for (size_t span = spans.begin; span < spans.end;) {
     const size_t begin = documents[span].first_chunk + done;
-    const size_t rows = std::min(tile_rows, end - begin);
+    const size_t rows = std::min(tile_rows - begin % align, end - begin);
     pieces.clear();
     while (span < spans.end) {
       const DocumentSpan& document = documents[span];

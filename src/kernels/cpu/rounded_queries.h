@@ -7,29 +7,28 @@
 #include "kernels/compressed_keys.h"
 #include "kernels/cpu/folded_queries.h"
 #include "kernels/cpu/huge_buffer.h"
-#include "kernels/cpu/integer_dots.h"
+#include "kernels/cpu/panel_scores.h"
 
 namespace msa::cpu {
 
 class RoundedQueries {
  public:
-  // native: whether integer_row_dots() and integer_tile_product() are to be used.
-  void round(const RouteRule& rule, MatView<const float> router_q, bool native);
+  // For keys of `format`. native: for score_panels_native().
+  void round(const RouteRule& rule, MatView<const float> router_q, KeyFormat format, bool native);
 
-  // Of those below, after the folding.
-  size_t count() const { return folded_.count(); }
-  // scores [rows, 64] of the queries first .. first+63 (first a multiple of 64) with all heads of
-  // the keys, reduced over heads. more [rows, 64]: scratch.
-  void multiply(IntegerKeys keys, size_t first, float* scores, float* more) const;
+  size_t count() const { return folded_.count(); }  // of queries, after the folding
+  // For score_panels(); valid until the next round().
+  PanelQueries panels() const;
 
-  // How far a score may be off for a row of `keys` whose scales are [G]: bound() always holds;
-  // where errors of single values are independent, deviation() is a standard deviation of the sum.
+  // How far scores may be off for rows of `keys`: bounds() always hold; where errors of single values
+  // are independent, deviations() are standard deviations of their sums.
   // Of all queries of the request, reduced by any rule.
   class Error {
    public:
     Error(const RoundedQueries& queries, const CompressedKeys& keys);
-    float bound(const bf16* scales) const;
-    float deviation(const bf16* scales) const;
+    // Of a panel's rows, whose scales are [G, 16]. errors [16]
+    void bounds(const bf16* scales, float* errors) const;
+    void deviations(const bf16* scales, float* errors) const;
 
    private:
     bool max_;                           // over heads; else they are added
@@ -37,23 +36,21 @@ class RoundedQueries {
   };
 
  private:
-  enum class Method { dots, row_dots, tiles };
   struct Head {
     size_t kv_head = 0;
     float norm = 0,
           error = 0;  // highest over the queries: L2 norms of the values, of their rounding
   };
-  void lay_out(size_t unit, MatView<const float> values);
+  void lay_out(size_t unit, KeyFormat format, MatView<const float> values);
 
   FoldedQueries folded_;
-  Method method_ = Method::dots;
-  bool max_heads_ = false;
-  size_t head_dim_ = 0, padded_ = 0;
-  std::vector<Head> heads_;       // in the order of the folded queries' columns
-  size_t panel_bytes_ = 0;        // of all heads' integers of 64 queries
-  HugeBuffer integers_;           // [panels, heads, ...] as integer_dots.h has it
-  std::vector<float> scales_;     // [panels, heads, 64]
-  std::vector<int32_t> offsets_;  // [panels, heads, 64]
+  bool native_ = false, max_heads_ = false, mean_ = false;
+  size_t padded_ = 0;             // values of a head
+  std::vector<Head> heads_;       // the units of PanelQueries
+  std::vector<uint32_t> kv_heads_;
+  HugeBuffer integers_;           // as PanelQueries has them
+  std::vector<float> scales_;
+  std::vector<int32_t> offsets_;
 };
 
 }  // namespace msa::cpu

@@ -129,7 +129,7 @@ void RouteScan::lay_out(DType keys, const FoldedQueries& folded, Queries& querie
 
 void RouteScan::scan(const KeyBlock& block, uint32_t block_number, Range spans,
                      Worker& worker) const {
-  walk_tiles(block.documents, spans, kTileRows, worker.pieces,
+  walk_tiles(block.documents, spans, kTileRows, 1, worker.pieces,
              [&](size_t first, size_t rows, std::span<const TilePiece> pieces) {
                for (size_t r = 0; r < request_count_; ++r) {
                  const Request& request = requests_[r];

@@ -12,20 +12,16 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-uint8_t& byte_of(const MutableCompressedKeys& keys, size_t r, size_t c) {
-  return keys
-      .integers[r * keys.row_bytes() + (keys.format == KeyFormat::int8 ? c : c % keys.row_bytes())];
-}
-
-void put_integer(const MutableCompressedKeys& keys, size_t r, size_t c, int n) {
-  uint8_t& byte = byte_of(keys, r, c);
+void put_integer(const MutableCompressedKeys& keys, size_t r, size_t g, size_t i, int n) {
+  const IntegerPlace place = place_of(keys.format, keys.kv_heads, keys.head_dim, r, g, i);
+  uint8_t& byte = keys.integers[place.byte];
   const int biased = n + bias_of(keys.format);
   if (keys.format == KeyFormat::int8)
     byte = static_cast<uint8_t>(biased);
-  else if (c < keys.row_bytes())
-    byte = static_cast<uint8_t>((byte & 0xf0) | biased);
-  else
+  else if (place.upper)
     byte = static_cast<uint8_t>((byte & 0x0f) | biased << 4);
+  else
+    byte = static_cast<uint8_t>((byte & 0xf0) | biased);
 }
 
 }  // namespace
@@ -36,11 +32,11 @@ void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to) {
   const auto largest = static_cast<float>(largest_integer(to.format));
   std::fill_n(to.error_norms, to.kv_heads, 0.0f);
   std::fill_n(to.integer_norms, to.kv_heads, 0.0f);
+  fill_padding(to);
   for (size_t r = 0; r < to.rows; ++r) {
-    for (size_t c = 0; c < 2 * to.row_bytes() && to.format == KeyFormat::int4; ++c)
-      put_integer(to, r, c, 0);  // with an odd width the last byte has a half to spare
     for (size_t g = 0; g < to.kv_heads; ++g) {
-      bf16& scale = to.scales[r * to.kv_heads + g];
+      bf16& scale = to.scales[scale_place(to.kv_heads, r, g)];
+      for (size_t i = 0; i < padded_head(D); ++i) put_integer(to, r, g, i, 0);
       float highest = 0;
       bool finite = true;
       for (size_t i = 0; i < D; ++i) {
@@ -50,7 +46,6 @@ void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to) {
       }
       if (!finite) {
         scale = bf16::from_float(std::numeric_limits<float>::quiet_NaN());
-        for (size_t i = 0; i < D; ++i) put_integer(to, r, g * D + i, 0);
         continue;
       }
       scale = bf16::from_float(
@@ -61,7 +56,7 @@ void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to) {
         const auto value = static_cast<float>(get(keys, r, g * D + i));
         const float n = std::clamp(std::nearbyint(value * inverse), -largest, largest);
         const double error = value - double{n} * scale.to_float();
-        put_integer(to, r, g * D + i, static_cast<int>(n));
+        put_integer(to, r, g, i, static_cast<int>(n));
         errors += error * error;
         squares += double{n} * n;
       }
@@ -74,18 +69,18 @@ void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to) {
 }
 
 double get(const CompressedKeys& keys, size_t r, size_t c) {
-  const size_t bytes = keys.row_bytes();
-  const uint8_t* row = keys.integers + r * bytes;
-  const int biased = keys.format == KeyFormat::int8 ? row[c]
-                     : c < bytes                    ? row[c] & 15
-                                                    : row[c - bytes] >> 4;
-  return double{keys.scales[r * keys.kv_heads + c / keys.head_dim].to_float()} *
-         (biased - bias_of(keys.format));
+  const size_t g = c / keys.head_dim;
+  const IntegerPlace place =
+      place_of(keys.format, keys.kv_heads, keys.head_dim, r, g, c % keys.head_dim);
+  const int byte = keys.integers[place.byte];
+  const int biased = keys.format == KeyFormat::int8 ? byte : place.upper ? byte >> 4 : byte & 15;
+  return double{keys.scale(r, g)} * (biased - bias_of(keys.format));
 }
 
 void route_candidates(const RouteRule& rule, MatView<const float> router_q,
                       std::span<const CompressedBlock> blocks, size_t k, RouteCandidates& found) {
   found.documents.clear();
+  found.uppers.clear();
   found.certain = true;
   const size_t D = rule.head_dim, group = rule.query_heads / rule.kv_heads;
   // The norm of each query head as it is compared: 1 when it is normalised.
@@ -124,7 +119,7 @@ void route_candidates(const RouteRule& rule, MatView<const float> router_q,
           for (size_t h = 0; h < rule.query_heads; ++h) {
             const size_t g = h / group;
             const double error = norms[t * rule.query_heads + h] * keys.error_norms[g] *
-                                 keys.scales[c * keys.kv_heads + g].to_float();
+                                 keys.scale(c, g);
             sum += error / static_cast<double>(rule.query_heads);
             highest = std::max(highest, error);
           }
@@ -152,6 +147,7 @@ void route_candidates(const RouteRule& rule, MatView<const float> router_q,
       break;
     }
     found.documents.push_back(document.hit);
+    found.uppers.push_back(static_cast<float>(upper(document)));
   }
 }
 
