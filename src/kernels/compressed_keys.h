@@ -103,8 +103,8 @@ inline void fill_padding(const MutableCompressedKeys& keys) {
     for (size_t g = 0; g < keys.kv_heads; ++g) {
       keys.scales[scale_place(keys.kv_heads, r, g)] = bf16::from_float(0);
       const size_t vectors = padded_head(keys.head_dim) / (keys.format == KeyFormat::int8 ? 4 : 8);
-      uint8_t* at = keys.integers +
-                    place_of(keys.format, keys.kv_heads, keys.head_dim, r, g, 0).byte;
+      uint8_t* at =
+          keys.integers + place_of(keys.format, keys.kv_heads, keys.head_dim, r, g, 0).byte;
       for (size_t v = 0; v < vectors; ++v) std::fill_n(at + v * 64, 4, uint8_t{0});
     }
 }

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "base/page_advice.h"
@@ -137,7 +138,7 @@ void Router::choose_compressed(size_t l, std::span<const CompressedBlock> blocks
   backend_.route_candidates(rule_, requests, blocks, found);
   for (size_t r = 0; r < requests.size(); ++r) {
     choices[r]->certain = found[r].certain;
-    score_again(l, requests[r], found[r].documents, *choices[r]);
+    score_again(l, requests[r], std::move(found[r]), *choices[r]);
   }
 }
 
@@ -156,12 +157,14 @@ Result<void> Router::choose_by_index(size_t l, std::span<const RouteQuery> reque
     const MatView<float> queries(folded.data(), router_q.rows, rule_.kv_heads * rule_.head_dim);
     cpu::fold_heads(rule_, router_q, queries);
     MSA_ASSIGN(const std::vector<NearChunk> near, index_->search(l, queries, requests[r].k));
-    std::vector<RouteHit> candidates = documents_of(l, near, index_->candidates(l, requests[r].k));
+    RouteCandidates candidates;
+    candidates.documents = documents_of(l, near, index_->candidates(l, requests[r].k));
+    candidates.uppers.assign(candidates.documents.size(), std::numeric_limits<float>::infinity());
     // What the scan of the other segments found has its exact scores already.
     LayerChoice& choice = *choices[r];
     const std::vector<RouteHit> scanned = std::move(choice.hits);
     choice.hits.clear();
-    score_again(l, requests[r], candidates, choice);
+    score_again(l, requests[r], std::move(candidates), choice);
     choice.hits.insert(choice.hits.end(), scanned.begin(), scanned.end());
     std::sort(choice.hits.begin(), choice.hits.end(), ranks_before);
     choice.hits.resize(std::min(choice.hits.size(), requests[r].k));
@@ -203,39 +206,76 @@ std::vector<RouteHit> Router::documents_of(size_t l, std::span<const NearChunk> 
   return documents;
 }
 
-void Router::score_again(size_t l, const RouteQuery& request, std::vector<RouteHit>& candidates,
+// The best k of the candidates, by the keys in full. Those that are likely to be among them come
+// first: the k-th of their scores leaves out most of the others, whose bounds are below it.
+void Router::score_again(size_t l, const RouteQuery& request, RouteCandidates candidates,
                          LayerChoice& choice) {
-  if (candidates.empty()) return;
-  choice.rescored += candidates.size();
+  constexpr size_t kFirstPerHit = 4, kFewestFirst = 16;
+  std::vector<RouteHit>& documents = candidates.documents;
+  if (documents.empty()) return;
+  const size_t k = std::min(request.k, documents.size());
+  const size_t first =
+      std::min(documents.size(),
+               std::max(kFewestFirst, std::min(k, SIZE_MAX / kFirstPerHit) * kFirstPerHit));
+  std::vector<size_t> order(documents.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(first), order.end(),
+                    [&](size_t a, size_t b) { return ranks_before(documents[a], documents[b]); });
+  const auto chosen = [&](std::span<const size_t> places) {
+    std::vector<RouteHit> of_places;
+    of_places.reserve(places.size());
+    for (const size_t place : places) of_places.push_back(documents[place]);
+    return of_places;
+  };
   // The likely winners' content is read from the disk while the candidates are scored.
-  const size_t k = std::min(request.k, candidates.size());
-  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(k),
-                    candidates.end(), ranks_before);
-  fetch_content(l, std::span(candidates).first(k));
+  fetch_content(l, chosen(std::span(order).first(k)));
+  std::vector<RouteHit> hits =
+      scores_in_full(l, request, chosen(std::span(order).first(first)), choice);
+  if (first < documents.size()) {
+    const float least = hits.back().score;  // a score that is no number leaves nothing out
+    const auto rest =
+        std::remove_if(order.begin() + static_cast<std::ptrdiff_t>(first), order.end(),
+                       [&](size_t place) { return candidates.uppers[place] < least; });
+    order.erase(rest, order.end());
+    const std::vector<RouteHit> more =
+        scores_in_full(l, request, chosen(std::span(order).subspan(first)), choice);
+    hits.insert(hits.end(), more.begin(), more.end());
+    std::sort(hits.begin(), hits.end(), ranks_before);
+    hits.resize(k);
+  }
+  choice.hits = std::move(hits);
+}
 
-  // Each candidate is a block of its own: no row between them is read.
-  std::sort(candidates.begin(), candidates.end(), [](const RouteHit& a, const RouteHit& b) {
+// The best of these documents by the keys in full, at most request.k of them, best first.
+std::vector<RouteHit> Router::scores_in_full(size_t l, const RouteQuery& request,
+                                             std::vector<RouteHit> documents, LayerChoice& choice) {
+  std::vector<RouteHit> hits;
+  if (documents.empty()) return hits;
+  choice.rescored += documents.size();
+  std::sort(documents.begin(), documents.end(), [](const RouteHit& a, const RouteHit& b) {
     return a.block != b.block ? a.block < b.block : a.span < b.span;
   });
+  // Each document is a block of its own: no row between them is read.
   std::vector<DocumentSpan> spans;
   std::vector<KeyBlock> blocks;
-  spans.reserve(candidates.size());
-  blocks.reserve(candidates.size());
-  for (const RouteHit& candidate : candidates) {
-    const KeyBlock& block = blocks_[l][candidate.block];
-    const DocumentSpan& span = block.documents[candidate.span];
+  spans.reserve(documents.size());
+  blocks.reserve(documents.size());
+  for (const RouteHit& document : documents) {
+    const KeyBlock& block = blocks_[l][document.block];
+    const DocumentSpan& span = block.documents[document.span];
     spans.push_back({span.number, 0, span.chunks});
     choice.rescored_chunks += span.chunks;
     blocks.push_back({block.keys.slice_rows(span.first_chunk, span.chunks),
                       std::span<const DocumentSpan>(&spans.back(), 1)});
     fetch_rows(blocks.back().keys);
   }
-  backend_.route(rule_, request.router_q, blocks, request.k, choice.hits);
-  for (RouteHit& hit : choice.hits) {
-    const RouteHit& candidate = candidates[hit.block];
-    hit.block = candidate.block;
-    hit.span = candidate.span;
+  backend_.route(rule_, request.router_q, blocks, request.k, hits);
+  for (RouteHit& hit : hits) {
+    const RouteHit& document = documents[hit.block];
+    hit.block = document.block;
+    hit.span = document.span;
   }
+  return hits;
 }
 
 void Router::fetch_content(size_t l, std::span<const RouteHit> hits) const {

@@ -55,8 +55,10 @@ class Router : public ContextSource {
                                std::span<LayerChoice*> choices);
   std::vector<RouteHit> documents_of(size_t layer, std::span<const NearChunk> chunks,
                                      size_t most) const;
-  void score_again(size_t layer, const RouteQuery& request, std::vector<RouteHit>& candidates,
+  void score_again(size_t layer, const RouteQuery& request, RouteCandidates candidates,
                    LayerChoice& choice);
+  std::vector<RouteHit> scores_in_full(size_t layer, const RouteQuery& request,
+                                       std::vector<RouteHit> documents, LayerChoice& choice);
   void fetch_content(size_t layer, std::span<const RouteHit> hits) const;
   std::vector<ConstAnyMat> content_of(size_t layer, std::span<const RouteHit> hits);
 

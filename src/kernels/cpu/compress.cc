@@ -87,10 +87,9 @@ void compress_typed(MatView<const T> keys, const MutableCompressedKeys& to, Rang
   for (size_t r = range.begin; r < range.end; ++r) {
     const T* row = keys.row(r).data();
     for (size_t g = 0; g < to.kv_heads; ++g) {
-      to.scales[scale_place(to.kv_heads, r, g)] = compress_head(
-          row + g * D, D, to.format, bytes.data(), error_norms[g], integer_norms[g]);
-      std::fill(bytes.data() + D, bytes.data() + padded,
-                static_cast<uint8_t>(bias_of(to.format)));
+      to.scales[scale_place(to.kv_heads, r, g)] =
+          compress_head(row + g * D, D, to.format, bytes.data(), error_norms[g], integer_norms[g]);
+      std::fill(bytes.data() + D, bytes.data() + padded, static_cast<uint8_t>(bias_of(to.format)));
       place_head(bytes.data(), to.format, padded,
                  to.integers + place_of(to.format, to.kv_heads, D, r, g, 0).byte);
     }

@@ -127,8 +127,7 @@ void multiply(const Unit& unit, KeyFormat format, int32_t* HWY_RESTRICT sums) {
       }
       values += unit.stride;
     }
-    for (size_t t = 0; t < T; ++t)
-      hn::StoreU(sum[t], d32, sums + t * kPanelRows + part / kGroup);
+    for (size_t t = 0; t < T; ++t) hn::StoreU(sum[t], d32, sums + t * kPanelRows + part / kGroup);
   }
 }
 
@@ -161,10 +160,10 @@ void score(const CompressedKeys& keys, size_t first_panel, size_t panels,
       for (size_t r = 0; r < kPanelRows; ++r) key_scales[r] = scales[g * kPanelRows + r].to_float();
       for (size_t first = 0; first < T; first += kMostQueries) {
         const size_t count = std::min(kMostQueries, T - first);
-        const Unit unit{integers + g * head_bytes, head_bytes / kVector,
-                        static_cast<const int16_t*>(queries.values) + u * unit_values +
-                            first * kGroup,
-                        T * kGroup, queries.offsets + u * T + first};
+        const Unit unit{
+            integers + g * head_bytes, head_bytes / kVector,
+            static_cast<const int16_t*>(queries.values) + u * unit_values + first * kGroup,
+            T * kGroup, queries.offsets + u * T + first};
         multiply_up_to<kMostQueries>(count, unit, keys.format, sums);
         for (size_t t = 0; t < count; ++t) {
           float* HWY_RESTRICT total = totals + (first + t) * kPanelRows;

@@ -1,7 +1,8 @@
 // Scores of compressed keys: integer products of panels of 16 rows with rounded queries. Serial.
 //
 //   score[r][t] = sum or highest over units u of
-//     key scale[r][head of u] * query scale[u][t] * (sum over i of key[r][head of u][i] * query[u][t][i]
+//     key scale[r][head of u] * query scale[u][t] * (sum over i of key[r][head of u][i] *
+//     query[u][t][i]
 //                                                    + offset[u][t])
 //
 // Keys are as they are stored (compressed_keys.h), their bias not taken off: the offsets do that.
@@ -21,8 +22,8 @@ struct PanelQueries {
   size_t units = 0;                    // U
   const uint32_t* kv_heads = nullptr;  // [U]: the key head of each
   bool highest = false;                // over units; else their sum
-  // [U, padded_head(D) / 4, T] groups of four values, zero beyond D. For the processor's products of
-  // bytes int8, in order; for others int16, in the order 0, 2, 1, 3.
+  // [U, padded_head(D) / 4, T] groups of four values, zero beyond D. For the processor's products
+  // of bytes int8, in order; for others int16, in the order 0, 2, 1, 3.
   const void* values = nullptr;
   const float* scales = nullptr;     // [U, T]
   const int32_t* offsets = nullptr;  // [U, T]: minus the keys' bias times the sum of the integers

@@ -1,6 +1,6 @@
-// Products of bytes on AVX512_VNNI, whose instruction adds four of them to each of 16 sums: those of
-// a panel's rows. As with bf16 (tile_product_bf16.cc) Highway has no name for it yet; elsewhere this
-// file says that there is no such instruction.
+// Products of bytes on AVX512_VNNI, whose instruction adds four of them to each of 16 sums: those
+// of a panel's rows. As with bf16 (tile_product_bf16.cc) Highway has no name for it yet; elsewhere
+// this file says that there is no such instruction.
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -45,8 +45,10 @@ MSA_TARGET inline __m512 higher(__m512 a, __m512 b) {
   return _mm512_mask_mov_ps(_mm512_max_ps(a, b), no_number, a);
 }
 
+// Unrolled by name: compilers leave loops of more than 16 turns alone, and sums then in memory.
 template <size_t T>
 MSA_TARGET inline void add_products(__m512i (&sum)[T], __m512i keys, const int8_t* values) {
+#pragma GCC unroll 24
   for (size_t t = 0; t < T; ++t) {
     int32_t four;
     std::memcpy(&four, values + t * kGroup, sizeof(four));
@@ -56,37 +58,52 @@ MSA_TARGET inline void add_products(__m512i (&sum)[T], __m512i keys, const int8_
 
 template <KeyFormat kFormat, size_t T>
 MSA_TARGET void multiply(const Unit& unit, float* totals) {
-  __m512i sum[T];
+  // An addition waits for the one before: few queries have two sums each, for turns.
+  constexpr bool kTwo = T < 4;
+  __m512i sum[T], more[kTwo ? T : 1];
+#pragma GCC unroll 24
   for (size_t t = 0; t < T; ++t) sum[t] = _mm512_set1_epi32(unit.offsets[t]);
+  for (__m512i& s : more) s = _mm512_setzero_si512();
   const uint8_t* keys = unit.keys;
   const int8_t* values = unit.values;
   const __m512i half = _mm512_set1_epi8(15);
-  for (size_t v = 0; v < unit.vectors; ++v, keys += kVector) {
-    if (unit.fetch) _mm_prefetch(reinterpret_cast<const char*>(keys + kBytesAhead), _MM_HINT_T0);
-    const __m512i vector = _mm512_load_si512(keys);
+  constexpr size_t kVectorsEach = kFormat == KeyFormat::int8 ? 2 : 1;  // of eight values
+  for (size_t v = 0; v < unit.vectors; v += kVectorsEach, keys += kVectorsEach * kVector) {
+    __m512i first, second;
     if constexpr (kFormat == KeyFormat::int8) {
-      add_products(sum, vector, values);
-      values += unit.stride;
+      first = _mm512_load_si512(keys);
+      second = _mm512_load_si512(keys + kVector);
     } else {
-      add_products(sum, _mm512_and_si512(vector, half), values);
-      values += unit.stride;
-      add_products(sum, _mm512_and_si512(_mm512_srli_epi16(vector, 4), half), values);
-      values += unit.stride;
+      const __m512i both = _mm512_load_si512(keys);
+      first = _mm512_and_si512(both, half);
+      second = _mm512_and_si512(_mm512_srli_epi16(both, 4), half);
     }
+    if (unit.fetch)
+      for (size_t ahead = 0; ahead < kVectorsEach; ++ahead)
+        _mm_prefetch(reinterpret_cast<const char*>(keys + kBytesAhead + ahead * kVector),
+                     _MM_HINT_T0);
+    add_products(sum, first, values);
+    values += unit.stride;
+    if constexpr (kTwo)
+      add_products(more, second, values);
+    else
+      add_products(sum, second, values);
+    values += unit.stride;
   }
+  if constexpr (kTwo)
+    for (size_t t = 0; t < T; ++t) sum[t] = _mm512_add_epi32(sum[t], more[t]);
+#pragma GCC unroll 24
   for (size_t t = 0; t < T; ++t) {
     float* total = totals + t * kPanelRows;
-    const __m512 score =
-        _mm512_mul_ps(_mm512_cvtepi32_ps(sum[t]), _mm512_set1_ps(unit.scales[t]));
+    const __m512 score = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[t]), _mm512_set1_ps(unit.scales[t]));
     switch (unit.into) {
-      case Unit::Into::fresh:
-        _mm512_store_ps(total, _mm512_mul_ps(score, unit.key_scales));
-        break;
+      case Unit::Into::fresh: _mm512_store_ps(total, _mm512_mul_ps(score, unit.key_scales)); break;
       case Unit::Into::sum:
         _mm512_store_ps(total, _mm512_fmadd_ps(score, unit.key_scales, _mm512_load_ps(total)));
         break;
       case Unit::Into::highest:
-        _mm512_store_ps(total, higher(_mm512_mul_ps(score, unit.key_scales), _mm512_load_ps(total)));
+        _mm512_store_ps(total,
+                        higher(_mm512_mul_ps(score, unit.key_scales), _mm512_load_ps(total)));
         break;
     }
   }
@@ -107,8 +124,7 @@ MSA_TARGET void reduce(const float* totals, size_t count, bool mean, float* chun
       all = _mm512_add_ps(all, _mm512_load_ps(totals + t * kPanelRows));
     all = _mm512_div_ps(all, _mm512_set1_ps(static_cast<float>(count)));
   } else {
-    for (size_t t = 1; t < count; ++t)
-      all = higher(_mm512_load_ps(totals + t * kPanelRows), all);
+    for (size_t t = 1; t < count; ++t) all = higher(_mm512_load_ps(totals + t * kPanelRows), all);
   }
   _mm512_storeu_ps(chunk_scores, all);
 }
@@ -144,13 +160,14 @@ MSA_TARGET void score_panels_native(const CompressedKeys& keys, size_t first_pan
         unit.scales = queries.scales + u * T + t;
         unit.offsets = queries.offsets + u * T + t;
         unit.key_scales = _mm512_castsi512_ps(_mm512_slli_epi32(
-            _mm512_cvtepu16_epi32(_mm256_loadu_si256(
-                reinterpret_cast<const __m256i*>(scales + g * kPanelRows))),
+            _mm512_cvtepu16_epi32(
+                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales + g * kPanelRows))),
             16));
         unit.into = u == 0            ? Unit::Into::fresh
                     : queries.highest ? Unit::Into::highest
                                       : Unit::Into::sum;
-        unit.fetch = fetch && part == 0 && (!queries.highest || u == 0 || g != queries.kv_heads[u - 1]);
+        unit.fetch =
+            fetch && part == 0 && (!queries.highest || u == 0 || g != queries.kv_heads[u - 1]);
         table[count - 1](unit, totals + t * kPanelRows);
       }
     }

@@ -20,9 +20,9 @@ class RoundedQueries {
   // For score_panels(); valid until the next round().
   PanelQueries panels() const;
 
-  // How far scores may be off for rows of `keys`: bounds() always hold; where errors of single values
-  // are independent, deviations() are standard deviations of their sums.
-  // Of all queries of the request, reduced by any rule.
+  // How far scores may be off for rows of `keys`: bounds() always hold; where errors of single
+  // values are independent, deviations() are standard deviations of their sums. Of all queries of
+  // the request, reduced by any rule.
   class Error {
    public:
     Error(const RoundedQueries& queries, const CompressedKeys& keys);
@@ -45,10 +45,10 @@ class RoundedQueries {
 
   FoldedQueries folded_;
   bool native_ = false, max_heads_ = false, mean_ = false;
-  size_t padded_ = 0;             // values of a head
-  std::vector<Head> heads_;       // the units of PanelQueries
+  size_t padded_ = 0;        // values of a head
+  std::vector<Head> heads_;  // the units of PanelQueries
   std::vector<uint32_t> kv_heads_;
-  HugeBuffer integers_;           // as PanelQueries has them
+  HugeBuffer integers_;  // as PanelQueries has them
   std::vector<float> scales_;
   std::vector<int32_t> offsets_;
 };

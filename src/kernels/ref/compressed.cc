@@ -118,8 +118,8 @@ void route_candidates(const RouteRule& rule, MatView<const float> router_q,
           double sum = 0, highest = 0;
           for (size_t h = 0; h < rule.query_heads; ++h) {
             const size_t g = h / group;
-            const double error = norms[t * rule.query_heads + h] * keys.error_norms[g] *
-                                 keys.scale(c, g);
+            const double error =
+                norms[t * rule.query_heads + h] * keys.error_norms[g] * keys.scale(c, g);
             sum += error / static_cast<double>(rule.query_heads);
             highest = std::max(highest, error);
           }
