@@ -58,7 +58,8 @@ def largest_bank(work):
 
 
 def changes(msa, model, bank, scratch):
-    """Medians of opening the bank, adding a document and removing it, each as a whole command."""
+    """Opening the bank, adding a document and removing it: medians of whole commands, and of the same in
+    one process that goes on asking (msa_bank_bench, which is built beside msa)."""
     opened, added, encoding, removed = [], [], [], []
     for i in range(REPEATS):
         opened.append(run([msa, "memory", "info", "-b", bank, "--json"])[1])
@@ -68,9 +69,13 @@ def changes(msa, model, bank, scratch):
         added.append(seconds)
         encoding.append(json.loads(output)["seconds"])
         run([msa, "memory", "show", "--id", f"scale-{i}", "-b", bank, "--json"])
-        removed.append(run([msa, "memory", "remove", f"scale-{i}", "-b", bank])[1])
+        removed.append(run([msa, "memory", "remove", "--id", f"scale-{i}", "-b", bank])[1])
+    program = msa.with_name("msa_bank_bench")
+    if not program.exists():
+        sys.exit(f"memory_scale: there is no {program}; build it (-DMSA_BENCHMARKS=ON), or give --msa of such a build")
+    inside = json.loads(run([program, model, bank, "--repeats", 2 * REPEATS - 1, "--json"])[0])
     return {"open_seconds": median(opened), "add_seconds": median(added), "add_inside_seconds": median(encoding),
-            "remove_seconds": median(removed)}
+            "remove_seconds": median(removed), "one_process": inside}
 
 
 def measure(msa, model, size, questions, work):
@@ -139,6 +144,13 @@ def page(report):
         ("memory info", lambda r: f"{r['changes']['open_seconds']:.3f}"),
         ("memory add, one document", lambda r: f"{r['changes']['add_seconds']:.3f}"),
         ("memory remove", lambda r: f"{r['changes']['remove_seconds']:.3f}")])
+    table("In one process that goes on asking, ms, median (worst)", [
+        (name, lambda r, k=key: "{median_ms:.1f} ({worst_ms:.1f})".format(**r["changes"]["one_process"][k]))
+        for name, key in [
+            ("open bank and engine", "open"), ("first question then", "first_question"),
+            ("a further question", "warm_question"), ("add one document", "add"), ("until it is encoded", "add_encoding"),
+            ("the next question takes longer by", "question_after_add"), ("remove it", "remove"),
+            ("the next question takes longer by", "question_after_remove")]])
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "memory/snapshot.h"
@@ -19,11 +20,14 @@ inline std::shared_ptr<const Snapshot> snapshot_of_batch(const EncodedBatch& bat
     segment.layers.push_back(
         {batch.keys(i),
          {batch.layers[i].content.data(), batch.dtype, batch.total_chunks, 2 * batch.kv_width}});
+  auto spans = std::make_shared<std::vector<DocumentSpan>>();
   uint32_t first = 0;
   for (uint32_t n = 0; n < batch.chunks.size(); ++n) {
-    segment.documents.push_back({n, first, batch.chunks[n]});
+    spans->push_back({n, first, batch.chunks[n]});
     first += batch.chunks[n];
   }
+  segment.documents = *spans;
+  snapshot->keep_alive = std::move(spans);
   snapshot->documents = batch.chunks.size();
   snapshot->chunks = batch.total_chunks;
   return snapshot;

@@ -249,8 +249,10 @@ Result<void> bench_generate(const Model::Impl& model, const BenchOptions& option
     segment.layers.push_back(
         {batch.keys(i),
          {batch.layers[i].content.data(), batch.dtype, batch.total_chunks, 2 * batch.kv_width}});
+  std::vector<DocumentSpan> spans;
   for (uint32_t n = 0, first = 0; n < batch.chunks.size(); first += batch.chunks[n++])
-    segment.documents.push_back({n, first, batch.chunks[n]});
+    spans.push_back({n, first, batch.chunks[n]});
+  segment.documents = spans;
   Router router(*model.backend, std::make_shared<const Snapshot>(memory),
                 route_rule(c, model.cosine()), c.msa.top_k);
   Decoder decoder(*model.backend, model.weights, model.prefix);

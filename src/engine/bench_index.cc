@@ -57,6 +57,7 @@ void normalise_heads(std::span<float> row) {
 //   question  tokens near to one document, each plus noise of kTokenNoise
 struct ClusteredCase {
   AlignedBuffer<bf16> keys;
+  std::vector<DocumentSpan> spans;
   FoldedQuestions questions;
   std::shared_ptr<Snapshot> snapshot = std::make_shared<Snapshot>();
 
@@ -88,9 +89,10 @@ struct ClusteredCase {
         normalise_heads(row);
         for (size_t i = 0; i < kWidth; ++i) keys[c * kWidth + i] = bf16::from_float(row[i]);
       }
-      segment.documents.push_back(
+      spans.push_back(
           {static_cast<uint32_t>(d), static_cast<uint32_t>(first), static_cast<uint32_t>(count)});
     }
+    segment.documents = spans;
     segment.layers.push_back(
         {MatView<const bf16>(keys.data(), chunks, kWidth), {nullptr, DType::bf16, chunks, 0}});
     snapshot->router_layers = {0};

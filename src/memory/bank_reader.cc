@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include <map>
+#include <cassert>
 #include <mutex>
 #include <system_error>
 #include <utility>
@@ -15,8 +15,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Segments by id. Ids are never reused and segments never change, so what is mapped stays right.
-using Segments = std::map<int64_t, std::shared_ptr<const Segment>>;
+// A segment as of one snapshot. Ids are never reused and segments never change, so what is mapped
+// stays right, and the snapshots between which no document has left it share the list as well.
+struct Part {
+  SegmentRecord record;
+  std::shared_ptr<const Segment> arrays;
+  std::shared_ptr<const std::vector<DocumentSpan>> documents;  // live ones, ascending
+  uint64_t chunks = 0;                                         // of these
+};
+using Parts = std::vector<Part>;  // ascending id
 
 // Connections to the catalogue that no view uses at present. Opening one checks the schema, which a
 // query should not have to wait for.
@@ -139,26 +146,35 @@ class FolderReader final : public BankReader {
 
   // The state that `catalogue` sees, which is that of `version` or a later one.
   Result<std::shared_ptr<const Snapshot>> load(const Catalogue& catalogue, int64_t version) {
-    MSA_ASSIGN(CatalogueLayout layout, catalogue.layout());
-    auto segments = std::make_shared<Segments>();
+    std::vector<KnownSegment> known;
+    for (const Part& part : *parts_) known.push_back({part.record, part.documents->size()});
+    MSA_ASSIGN(LayoutChanges layout, catalogue.layout_since(known));
+    auto parts = std::make_shared<Parts>();
     auto snapshot = std::make_shared<Snapshot>();
     snapshot->router_layers = manifest_.router_layers;
-    for (size_t s = 0; s < layout.segments.size(); ++s) {
-      const SegmentRecord& record = layout.segments[s];
-      std::shared_ptr<const Segment>& segment = (*segments)[record.id];
-      if (segments_ && segments_->contains(record.id)) {
-        segment = segments_->at(record.id);
+    for (size_t s = 0, before = 0; s < layout.segments.size(); ++s) {
+      Part& part = parts->emplace_back();
+      part.record = std::move(layout.segments[s]);
+      while (before < parts_->size() && (*parts_)[before].record.id < part.record.id) ++before;
+      if (before < parts_->size() && (*parts_)[before].record == part.record) {
+        part = (*parts_)[before];
       } else {
-        MSA_ASSIGN(Segment opened, open_segment(folder_, record, manifest_.segment_shape()));
-        segment = std::make_shared<const Segment>(std::move(opened));
+        MSA_ASSIGN(Segment opened, open_segment(folder_, part.record, manifest_.segment_shape()));
+        part.arrays = std::make_shared<const Segment>(std::move(opened));
       }
+      if (auto& documents = layout.documents[s]) {
+        part.chunks = 0;
+        for (const DocumentSpan& span : *documents) part.chunks += span.chunks;
+        part.documents = std::make_shared<const std::vector<DocumentSpan>>(std::move(*documents));
+      }
+      assert(part.documents);
       snapshot->segments.push_back(
-          {segment->layers(), std::move(layout.documents[s]), record.id, &segment->file()});
+          {part.arrays->layers(), *part.documents, part.record.id, &part.arrays->file()});
+      snapshot->documents += part.documents->size();
+      snapshot->chunks += part.chunks;
     }
-    snapshot->documents = layout.document_count;
-    snapshot->chunks = layout.chunk_count;
-    snapshot->keep_alive = segments;
-    segments_ = std::move(segments);
+    snapshot->keep_alive = parts;
+    parts_ = std::move(parts);
     snapshot_ = std::move(snapshot);
     version_ = version;
     return snapshot_;
@@ -168,7 +184,7 @@ class FolderReader final : public BankReader {
   BankManifest manifest_;
   Catalogue catalogue_;
   std::shared_ptr<SpareConnections> spare_ = std::make_shared<SpareConnections>();
-  std::shared_ptr<const Segments> segments_;  // those of snapshot_
+  std::shared_ptr<const Parts> parts_ = std::make_shared<Parts>();  // those of snapshot_
   std::shared_ptr<const Snapshot> snapshot_;
   int64_t version_ = 0;  // the catalogue's data_version when snapshot_ was made
 };

@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "base/checked.h"
 #include "base/hash.h"
 #include "memory/bank_files.h"
 #include "memory/catalogue_digest.h"
@@ -18,13 +17,6 @@ using sqlite::ResetOnExit;
 using sqlite::Row;
 using sqlite::Statement;
 using sqlite::Transaction;
-
-// Hands a bad row to the caller, or ends the call with it.
-Result<void> report(const Catalogue::BadRow& bad_row, const Error& error) {
-  if (!bad_row) return error;
-  bad_row(error);
-  return {};
-}
 
 // Aliases whose rows are bad, or whose ids are documents' own.
 Result<void> check_aliases(const sqlite::Database& database, std::vector<std::string>& problems) {
@@ -58,6 +50,12 @@ uint64_t document_hash(std::string_view title, std::string_view text) {
   hasher.add_number(text.size());
   hasher.add(text);
   return hasher.digest();
+}
+
+Result<void> report(const Catalogue::BadRow& bad_row, const Error& error) {
+  if (!bad_row) return error;
+  bad_row(error);
+  return {};
 }
 
 Result<DocumentRecord> read_document(const Statement& statement, bool with_text) {
@@ -232,54 +230,6 @@ Result<std::vector<SegmentRecord>> Catalogue::segments(const BadRow& bad_row) co
       segments.push_back(std::move(*record));
     else
       MSA_TRY(report(bad_row, record.error()));
-  }
-}
-
-Result<CatalogueLayout> Catalogue::layout(const BadRow& bad_row) const {
-  MSA_ASSIGN([[maybe_unused]] const Transaction moment,
-             Transaction::begin(impl_->database, Transaction::Kind::read));
-  CatalogueLayout layout;
-  MSA_ASSIGN(layout.segments, segments(bad_row));
-  layout.documents.resize(layout.segments.size());
-  MSA_ASSIGN(const uint32_t next, next_number());
-  MSA_ASSIGN(Statement statement,
-             impl_->database.prepare("SELECT number, segment, first_chunk, chunks FROM documents "
-                                     "ORDER BY segment, first_chunk"));
-  size_t s = 0;
-  for (;;) {
-    MSA_ASSIGN(const bool more, statement.step());
-    if (!more) return layout;
-    Row row(statement, "documents");
-    DocumentSpan span;
-    span.number = static_cast<uint32_t>(row.number(0, "number", 0, kMaxNumber));
-    const auto segment = static_cast<int64_t>(row.number(1, "segment", 1, kMaxSize));
-    span.first_chunk = static_cast<uint32_t>(row.number(2, "first_chunk", 0, kMaxChunks - 1));
-    span.chunks = static_cast<uint32_t>(row.number(3, "chunks", 1, kMaxChunks - span.first_chunk));
-    if (row.ok() && span.number >= next)
-      row.reject(fmt::format("number is not below next_number, {}", next));
-    // Both are ascending in the segment's id.
-    while (row.ok() && s < layout.segments.size() && layout.segments[s].id < segment) ++s;
-    if (row.ok() && (s == layout.segments.size() || layout.segments[s].id != segment))
-      row.reject(fmt::format("segment {} is not recorded", segment));
-    if (row.ok()) {
-      std::vector<DocumentSpan>& spans = layout.documents[s];
-      if (!in_bounds<uint64_t>(span.first_chunk, span.chunks, layout.segments[s].chunks))
-        row.reject(fmt::format("{} chunks from {} on, segment {} has {}", span.chunks,
-                               span.first_chunk, segment, layout.segments[s].chunks));
-      else if (!spans.empty() &&
-               uint64_t{spans.back().first_chunk} + spans.back().chunks > span.first_chunk)
-        row.reject(fmt::format("its chunks overlap those of document {}", spans.back().number));
-      else if (!spans.empty() && spans.back().number >= span.number)
-        row.reject(
-            fmt::format("stands behind document {} in segment {}", spans.back().number, segment));
-    }
-    if (!row.ok()) {
-      MSA_TRY(report(bad_row, row.problem()));
-      continue;
-    }
-    layout.documents[s].push_back(span);
-    ++layout.document_count;
-    layout.chunk_count += span.chunks;  // at most 2^32 documents of 2^32 chunks: cannot wrap
   }
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -27,6 +28,7 @@ struct SegmentRecord {
   int64_t id = 0;    // at least 1, never reused
   std::string file;  // a plain file name inside segments/
   uint64_t chunks = 0, bytes = 0, checksum = 0;
+  bool operator==(const SegmentRecord&) const = default;
 };
 
 struct DocumentRecord {
@@ -67,6 +69,19 @@ struct CatalogueLayout {
   std::vector<SegmentRecord> segments;               // ascending id
   std::vector<std::vector<DocumentSpan>> documents;  // of each segment, ascending row and number
   uint64_t document_count = 0, chunk_count = 0;
+};
+
+// A segment as a former layout had it, and how many documents lay in it.
+struct KnownSegment {
+  SegmentRecord record;
+  uint64_t documents = 0;
+};
+
+// A layout as the changes since a former one.
+struct LayoutChanges {
+  std::vector<SegmentRecord> segments;  // all that there are, ascending id
+  // Of each: its documents, ascending row and number; nothing where they are those known.
+  std::vector<std::optional<std::vector<DocumentSpan>>> documents;
 };
 
 // Identity of a document's content, over title and text with their lengths.
@@ -120,6 +135,11 @@ class Catalogue {
 
   Result<std::vector<SegmentRecord>> segments(const BadRow& bad_row = {}) const;
   Result<CatalogueLayout> layout(const BadRow& bad_row = {}) const;
+  // The same in the time that changes take: rows are read of segments that are not in `known`
+  // (ascending id) or have other numbers of documents by now. That is enough, because a segment's
+  // id is never reused, all its documents come with the commit that records it, and from then on
+  // they can only leave it.
+  Result<LayoutChanges> layout_since(std::span<const KnownSegment> known) const;
   Result<CatalogueTotals> totals() const;
   // Calls `visit` for every document in ascending number from `first`, with or without its text,
   // until it returns false.

@@ -75,6 +75,9 @@ struct Catalogue::Impl {
   Result<void> prepare_changes();
 };
 
+// Hands a bad row to the caller, or ends the call with it.
+Result<void> report(const Catalogue::BadRow& bad_row, const Error& error);
+
 // Columns kHeadColumns of the current row, and the text after them if there is one.
 Result<DocumentRecord> read_document(const sqlite::Statement& statement, bool with_text);
 // Columns id, file, chunks, bytes, checksum of the current row.

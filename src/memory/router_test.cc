@@ -24,7 +24,8 @@ struct Memory {
     uint32_t number;
     std::vector<std::vector<std::vector<float>>> keys, content;  // [layer][chunk][column]
   };
-  std::vector<std::vector<std::vector<float>>> arrays;  // owns what the views look at
+  std::vector<std::vector<std::vector<float>>> arrays;  // own what the views look at
+  std::vector<std::vector<DocumentSpan>> spans;
   std::vector<Doc> documents;
   std::shared_ptr<Snapshot> snapshot = std::make_shared<Snapshot>();
 };
@@ -40,18 +41,20 @@ Memory make_memory(std::mt19937& random, const std::vector<int>& layers, size_t 
   uint32_t number = random() % 3;
   for (size_t s = 0; s < segments; ++s) {
     SegmentView view;
+    std::vector<DocumentSpan>& spans = memory.spans.emplace_back();
     const size_t first = memory.documents.size(), count = random() % 12;
     uint32_t row = 0;
     for (size_t d = 0; d < count; ++d) {
       row += random() % 3;  // rows of removed documents
       const uint32_t chunks = 1 + random() % 6;
-      view.documents.push_back({number, row, chunks});
+      spans.push_back({number, row, chunks});
       memory.documents.push_back({number, {}, {}});
       number += 1 + random() % 4;
       row += chunks;
       memory.snapshot->chunks += chunks;
     }
     row += random() % 2;
+    view.documents = spans;
     for (size_t l = 0; l < layers.size(); ++l) {
       std::vector<float> keys(row * width), content(row * 2 * width);
       for (float& v : keys) v = value();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/mat_view.h"
@@ -27,10 +28,10 @@ struct SegmentLayer {
 };
 
 struct SegmentView {
-  std::vector<SegmentLayer> layers;     // one per router layer, ascending
-  std::vector<DocumentSpan> documents;  // live documents, ascending
-  int64_t id = 0;                       // in the catalogue; never another segment's
-  const MappedFile* file = nullptr;     // that `layers` look at, if they are in one
+  std::vector<SegmentLayer> layers;         // one per router layer, ascending
+  std::span<const DocumentSpan> documents;  // live documents, ascending
+  int64_t id = 0;                           // in the catalogue; never another segment's
+  const MappedFile* file = nullptr;         // that `layers` look at, if they are in one
 };
 
 // Everything a query sees. Immutable; `keep_alive` owns what the views look at.

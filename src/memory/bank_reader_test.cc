@@ -1,0 +1,223 @@
+// One reader for the life of a bank: its snapshots are those of a reader that opens it anew, and
+// cost what has changed since the one before.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "memory/attachment.h"
+#include "memory/numbering.h"
+#include "memory/test_bank.h"
+
+namespace msa {
+namespace {
+
+using testing::HasSubstr;
+using Removed = BankWriter::Removed;
+
+class LongLivedReader : public testing::Test {
+ protected:
+  using SnapshotPtr = std::shared_ptr<const Snapshot>;
+
+  std::unique_ptr<BankWriter> writer() {
+    auto writer = BankWriter::open_or_create(bank_, manifest_);
+    EXPECT_TRUE(writer.ok()) << writer.error().message;
+    return writer.ok() ? std::move(writer).value() : nullptr;
+  }
+  std::shared_ptr<BankReader> reader() {
+    auto reader = BankReader::open(bank_);
+    EXPECT_TRUE(reader.ok()) << reader.error().message;
+    return reader.ok() ? std::move(reader).value() : nullptr;
+  }
+  static SnapshotPtr snapshot(BankReader& reader) {
+    auto snapshot = reader.snapshot();
+    EXPECT_TRUE(snapshot.ok()) << snapshot.error().message;
+    return snapshot.ok() ? *snapshot : nullptr;
+  }
+  void remove(const std::vector<uint32_t>& numbers) {
+    auto w = writer();
+    for (const uint32_t number : numbers)
+      ASSERT_EQ(*w->remove(make_document(number).id), Removed::document);
+    ASSERT_TRUE(w->commit().ok());
+  }
+
+  static bool equal(const DocumentSpan& a, const DocumentSpan& b) {
+    return a.number == b.number && a.first_chunk == b.first_chunk && a.chunks == b.chunks;
+  }
+  // Segment by segment, span by span, and that the same rows are mapped.
+  static void expect_same(const Snapshot& a, const Snapshot& b) {
+    EXPECT_EQ(a.router_layers, b.router_layers);
+    EXPECT_EQ(a.documents, b.documents);
+    EXPECT_EQ(a.chunks, b.chunks);
+    ASSERT_EQ(a.segments.size(), b.segments.size());
+    for (size_t s = 0; s < a.segments.size(); ++s) {
+      const SegmentView &x = a.segments[s], &y = b.segments[s];
+      EXPECT_EQ(x.id, y.id);
+      EXPECT_TRUE(std::equal(x.documents.begin(), x.documents.end(), y.documents.begin(),
+                             y.documents.end(), equal))
+          << "segment " << x.id;
+      ASSERT_EQ(x.layers.size(), y.layers.size());
+      for (size_t l = 0; l < x.layers.size(); ++l) {
+        const ConstAnyMat &k = x.layers[l].keys, &m = y.layers[l].keys;
+        ASSERT_EQ(k.rows, m.rows);
+        ASSERT_EQ(k.cols, m.cols);
+        EXPECT_EQ(std::memcmp(k.data, m.data, k.rows * k.cols * size_of(k.dtype)), 0);
+      }
+    }
+  }
+
+  TestFolder folder_;
+  std::filesystem::path bank_ = folder_ / "bank";
+  BankManifest manifest_ = small_manifest();
+};
+
+TEST_F(LongLivedReader, WhatDidNotChangeIsShared) {
+  fill_bank(bank_, manifest_, {4, 3, 2});
+  auto r = reader();
+  const SnapshotPtr before = snapshot(*r);
+  EXPECT_EQ(snapshot(*r), before);
+  remove({1, 5});
+  fill_bank(bank_, manifest_, {2});
+  const SnapshotPtr after = snapshot(*r);
+  expect_same(*after, *snapshot(*reader()));
+  ASSERT_EQ(after->segments.size(), 4u);
+  for (const size_t s : {0, 1, 2}) {
+    EXPECT_EQ(after->segments[s].layers[0].keys.data, before->segments[s].layers[0].keys.data);
+    const bool shared = after->segments[s].documents.data() == before->segments[s].documents.data();
+    EXPECT_EQ(shared, s == 2) << s;
+  }
+  // Who holds the one before sees it as it was, also when nobody else does.
+  r.reset();
+  ASSERT_EQ(before->segments[0].documents.size(), 4u);
+  EXPECT_EQ(before->segments[0].documents[1].number, 1u);
+  EXPECT_EQ(before->documents, 9u);
+  EXPECT_EQ(after->segments[2].documents[1].number, 8u);
+}
+
+// Whatever one writer does: changes, one at a time or several between two snapshots.
+TEST_F(LongLivedReader, RandomHistories) {
+  for (uint32_t seed = 0; seed < 5; ++seed) {
+    std::filesystem::remove_all(bank_);
+    std::mt19937 random(seed);
+    const auto below = [&](uint32_t n) { return static_cast<uint32_t>(random() % n); };
+    fill_bank(bank_, manifest_, {below(5), 1 + below(5)});
+    auto r = reader();
+    const SnapshotPtr first = snapshot(*r);
+    const SnapshotPtr first_anew = snapshot(*reader());
+    for (int step = 0; step < 40; ++step) {
+      std::vector<DocumentRecord> live;
+      const auto listed =
+          reader()->catalogue().each_document(0, false, [&](const DocumentRecord& d) {
+            live.push_back(d);
+            return true;
+          });
+      ASSERT_TRUE(listed.ok()) << listed.error().message;
+      const auto any = [&]() -> const DocumentRecord& {
+        return live[below(static_cast<uint32_t>(live.size()))];
+      };
+      const uint32_t action = below(12);
+      if (action == 0) {  // documents encoded elsewhere, numbered as another shard
+        const auto other = folder_ / fmt::format("other-{}-{}", seed, step);
+        const uint32_t next = writer()->next_number();
+        {
+          auto w = open_or_create_numbered(other, manifest_, {next + below(3), 2});
+          ASSERT_TRUE(w.ok()) << w.error().message;
+          for (int i = 0; i < 3; ++i) {
+            const uint32_t number = (*w)->next_number();
+            ASSERT_TRUE((*w)->add({make_document(number)}, make_batch(manifest_, {number})).ok());
+            if (i == 1) {
+              ASSERT_TRUE((*w)->commit().ok());
+            }
+          }
+          ASSERT_TRUE((*w)->commit().ok());
+        }
+        const auto attached = attach_banks(bank_, {other}, {false, below(2) == 0}, {}, {});
+        ASSERT_TRUE(attached.ok()) << attached.error().message;
+      } else if (action == 1) {
+        const auto done = writer()->compact((1 + below(60)) * 432, {}, {});
+        ASSERT_TRUE(done.ok()) << done.error().message;
+      } else if (action == 2 && !live.empty()) {  // another name
+        auto w = writer();
+        NewDocument twin = make_document(0);
+        twin.id = fmt::format("twin-{}", step);
+        ASSERT_TRUE(w->add_alias(twin, any().number).ok());
+        ASSERT_TRUE(w->commit().ok());
+      } else if (action <= 4 && !live.empty()) {  // another text
+        auto w = writer();
+        const std::string id = any().id;
+        const uint32_t number = w->next_number();
+        NewDocument document = make_document(number);
+        document.id = id;
+        ASSERT_NE(*w->remove(id), Removed::nothing);
+        ASSERT_TRUE(w->add({document}, make_batch(manifest_, {number})).ok());
+        ASSERT_TRUE(w->commit().ok());
+      } else {  // some go, some come, or both
+        auto w = writer();
+        if (action % 2 == 0) {
+          for (uint32_t removals = below(5); removals > 0 && !live.empty(); --removals)
+            ASSERT_TRUE(w->remove(any().id).ok());
+        }
+        if (action % 3 != 0) {
+          ASSERT_TRUE(add_documents(*w, manifest_, below(5)).ok());
+        }
+        ASSERT_TRUE(w->commit().ok());
+      }
+      if (below(3) == 0) continue;
+      const SnapshotPtr anew = snapshot(*reader());
+      if (below(2) == 0) {
+        expect_same(*snapshot(*r), *anew);
+      } else {
+        const auto view = r->view();
+        ASSERT_TRUE(view.ok()) << view.error().message;
+        expect_same(*(*view)->snapshot(), *anew);
+      }
+      if (HasFailure()) {
+        ADD_FAILURE() << "seed " << seed << ", step " << step << ", action " << action;
+        return;
+      }
+    }
+    expect_same(*first, *first_anew);
+  }
+}
+
+TEST_F(LongLivedReader, DamageInWhatIsNewIsAnErrorAndDoesNotStay) {
+  fill_bank(bank_, manifest_, {3, 2});
+  const auto file = bank_ / "catalogue.sqlite";
+  auto r = reader();
+  const SnapshotPtr before = snapshot(*r);
+  fill_bank(bank_, manifest_, {2});
+  tamper(file, "UPDATE documents SET chunks = 0 WHERE number = 6");
+  for (int i = 0; i < 2; ++i) {
+    const auto damaged = r->snapshot();
+    ASSERT_FALSE(damaged.ok());
+    EXPECT_EQ(damaged.error().code, Code::corrupt);
+    EXPECT_THAT(damaged.error().message, HasSubstr("row 6: chunks is 0"));
+    EXPECT_FALSE(r->view().ok());
+  }
+  tamper(file, fmt::format("UPDATE documents SET chunks = {} WHERE number = 6", chunks_of(6)));
+  expect_same(*snapshot(*r), *snapshot(*reader()));
+
+  // The same in a segment that lost a document.
+  remove({0});
+  tamper(file, "UPDATE documents SET first_chunk = 4000 WHERE number = 2");
+  const auto damaged = r->snapshot();
+  ASSERT_FALSE(damaged.ok());
+  EXPECT_THAT(damaged.error().message, HasSubstr("row 2: 3 chunks from 4000 on"));
+  EXPECT_EQ(before->documents, 5u);
+}
+
+TEST_F(LongLivedReader, ASegmentThatIsMissingIsAnError) {
+  fill_bank(bank_, manifest_, {3});
+  auto r = reader();
+  ASSERT_NE(snapshot(*r), nullptr);
+  fill_bank(bank_, manifest_, {2});
+  std::filesystem::remove(bank_ / "segments/00000002.seg");
+  const auto missing = r->snapshot();
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().code, Code::not_found);
+  EXPECT_THAT(missing.error().message, HasSubstr("00000002.seg"));
+}
+
+}  // namespace
+}  // namespace msa
