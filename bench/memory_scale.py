@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""What the size of a memory costs, and what it does to answers: needle tasks at 1M, 10M, 100M tokens.
+"""What the size of a memory costs, and what it does to answers: needle tasks at 16K to 100M tokens.
 
-    bench/memory_scale.py [--model models/demo] [--tokens 16K,1M,10M,100M] [--questions 96] [--work FOLDER]
+    bench/memory_scale.py [--model models/demo] [--tokens 16K,64K,256K,1M,10M,100M] [--questions 96]
+                          [--work FOLDER]
 
-Each size is one memory of its own, filled by the task's maker from a seed. For each: encode time,
-size on disk against the formula (3 values per layer, head channel and chunk), peak memory, accuracy,
-percentiles of every stage of a question, opening, adding and removing one document. Results go to
-bench/results/DATE-memory-scale.{json,md} after each size. 100M tokens of the demo model take some
-25 GB of disk under --work, which keeps the memories for the next time.
+Each size is one memory of its own (16K: several, until all questions have theirs), filled by the task's
+maker from a seed. For each: encode time, size on disk against the formula (3 values per layer, head
+channel and chunk), peak memory, accuracy, percentiles of every stage of a question, opening, adding and
+removing one document. Results go to bench/results/DATE-memory-scale.{json,md} after each size, with two
+plots: accuracy over size, drawn by `msa eval`, and times over size, if matplotlib is installed.
+100M tokens of the demo model take an hour of encoding on two cores and 10 GB of disk under --work, which
+keeps the memories for the next time.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STAGES = ["encode_question_ms", "route_ms", "first_token_ms", "generate_ms", "total_ms"]
+KEYS = ["bf16", "int8", "int4"]  # tiers of routing keys that are timed
 REPEATS = 5  # of opening, adding, removing; medians are reported
 
 
@@ -49,12 +53,21 @@ def median(values):
     return percentile(values, 0.5)
 
 
-def largest_bank(work):
-    """The folder under work whose catalogue's bank is largest."""
-    banks = [path.parent for path in work.rglob("catalogue.sqlite")]
+def bank_of(work, size):
+    """The largest memory of a size that `msa eval` kept under work."""
+    banks = [path.parent for path in work.glob(f"needle-{size}-*/catalogue.sqlite")]
     if not banks:
-        sys.exit(f"memory_scale: no memory was kept in {work}")
+        sys.exit(f"memory_scale: no memory of {size} was kept in {work}")
     return max(banks, key=lambda bank: sum(f.stat().st_size for f in bank.rglob("*") if f.is_file()))
+
+
+def encoded(work, size, result):
+    """Tokens and seconds of encoding, as they were when the memory was made."""
+    record = work / f"encoded-{size}.json"
+    now = {key: sum(s[key] for s in result["sizes"]) for key in ("encoded_tokens", "encode_seconds")}
+    if now["encoded_tokens"] > 0:
+        record.write_text(json.dumps(now) + "\n")
+    return json.loads(record.read_text()) if record.exists() else now
 
 
 def changes(msa, model, bank, scratch):
@@ -74,28 +87,36 @@ def changes(msa, model, bank, scratch):
     if not program.exists():
         sys.exit(f"memory_scale: there is no {program}; build it (-DMSA_BENCHMARKS=ON), or give --msa of such a build")
     inside = json.loads(run([program, model, bank, "--repeats", 2 * REPEATS - 1, "--json"])[0])
+    run([msa, "memory", "compact", "-b", bank])  # takes the removed documents' segments away
     return {"open_seconds": median(opened), "add_seconds": median(added), "add_inside_seconds": median(encoding),
             "remove_seconds": median(removed), "one_process": inside}
 
 
+def evaluation(msa, model, sizes, questions, work, *more):
+    return [msa, "eval", "--task", "needle", "--tokens", sizes, "--questions", questions, "--model", model,
+            "--data", ROOT / "data", "--work", work, "--max-tokens", 96, *more]
+
+
 def measure(msa, model, size, questions, work):
     """One size: its accuracy, stages, bytes, memory and changes."""
-    work.mkdir(parents=True, exist_ok=True)
-    answers = work / "answers.json"
-    _, eval_seconds, eval_peak = run(
-        [msa, "eval", "--task", "needle", "--tokens", size, "--questions", questions, "--model", model,
-         "--data", ROOT / "data", "--work", work, "--out", answers, "--max-tokens", 96, "--json"])
+    answers = work / f"answers-{size}.json"
+    _, eval_seconds, eval_peak = run(evaluation(msa, model, size, questions, work, "--out", answers, "--json"))
     result = json.loads(answers.read_text())
-    bank = largest_bank(work)
+    bank = bank_of(work, size)
     info = json.loads(run([msa, "memory", "info", "-b", bank, "--json"])[0])
 
     asked = work / "questions.jsonl"
     with asked.open("w") as file:
         for i, answer in enumerate(result["answers"]):
             file.write(json.dumps({"id": i, "question": answer["question"]}) + "\n")
-    output, _, ask_peak = run([msa, "ask", "--questions", asked, "-b", bank, "-m", model, "--max-tokens", 96, "--json"])
-    timings = [json.loads(line)["timing"] for line in output.splitlines()]
-    warm = timings[len(timings) // 4:]  # what is read for the first time then comes from the cache
+    stages, ask_peak = {}, {}
+    for keys in KEYS:
+        output, _, ask_peak[keys] = run([msa, "ask", "--questions", asked, "-b", bank, "-m", model,
+                                         "--keys", keys, "--max-tokens", 96, "--json"])
+        timings = [json.loads(line)["timing"] for line in output.splitlines()]
+        warm = timings[len(timings) // 4:]  # what is read for the first time then comes from the cache
+        stages[keys] = {stage: {"p50": percentile([t[stage] for t in warm], 0.5),
+                                "p95": percentile([t[stage] for t in warm], 0.95)} for stage in STAGES}
 
     formula = info["chunks"] * len(info["router_layers"]) * 3 * info["kv_heads"] * info["head_dim"]
     formula *= {"BF16": 2, "F32": 4}[info["dtype"]]
@@ -104,14 +125,14 @@ def measure(msa, model, size, questions, work):
     return {
         "size": size,
         "documents": info["documents"], "tokens": info["tokens"], "chunks": info["chunks"],
-        "encode": {key: sum(s[key] for s in result["sizes"]) for key in ("encoded_tokens", "encode_seconds")},
+        "segments": info["segments"], "encode": encoded(work, size, result),
         "disk_bytes": info["disk_bytes"], "text_bytes": info["text_bytes"], "formula_bytes": formula,
-        "peak_bytes": {"encode and ask": eval_peak, "ask": ask_peak},
+        "peak_bytes": {"eval": eval_peak, "ask": ask_peak},
         "eval_seconds": eval_seconds,
         "accuracy": total["accuracy"], "accuracy_error": total.get("accuracy_error"), "exact": total["exact"],
+        "kinds": {kind: row["accuracy"] for kind, row in rows.items() if kind.startswith("needle-")},
         "routed": total["routed"], "brought": total["injected_first"],
-        "stages": {stage: {"p50": percentile([t[stage] for t in warm], 0.5), "p95": percentile([t[stage] for t in warm], 0.95)}
-                   for stage in STAGES},
+        "stages": stages,
         "changes": changes(msa, model, bank, work),
     }
 
@@ -130,16 +151,22 @@ def page(report):
         ("right", lambda r: f"{100 * r['accuracy']:.1f}%"),
         ("right documents routed to", lambda r: f"{100 * r['routed']:.1f}%"),
         ("handed over", lambda r: f"{100 * r['brought']:.1f}%")])
-    table("Time of a question, p50 / p95 ms", [
-        (stage.removesuffix("_ms").replace("_", " "),
-         lambda r, s=stage: f"{r['stages'][s]['p50']:.1f} / {r['stages'][s]['p95']:.1f}") for stage in STAGES])
+    for keys in KEYS:
+        table(f"Time of a question, p50 / p95 ms, routing keys in {keys}", [
+            (stage.removesuffix("_ms").replace("_", " "),
+             lambda r, k=keys, s=stage: f"{r['stages'][k][s]['p50']:.1f} / {r['stages'][k][s]['p95']:.1f}")
+            for stage in STAGES])
     table("Encoding and bytes", [
         ("encoded at", lambda r: f"{r['encode']['encoded_tokens'] / max(r['encode']['encode_seconds'], 1e-9):,.0f} tokens/s"),
         ("in", lambda r: f"{r['encode']['encode_seconds']:,.0f} s"),
         ("on disk", lambda r: f"{r['disk_bytes'] / 2**20:,.0f} MiB"),
         ("of it text", lambda r: f"{r['text_bytes'] / 2**20:,.0f} MiB"),
         ("vectors by formula", lambda r: f"{r['formula_bytes'] / 2**20:,.0f} MiB"),
-        ("peak memory, asking", lambda r: f"{r['peak_bytes']['ask'] / 2**20:,.0f} MiB")])
+        ("disk beyond formula, without text",
+         lambda r: f"{100 * ((r['disk_bytes'] - r['text_bytes']) / r['formula_bytes'] - 1):.2f}%"),
+        ("peak memory, encoding and asking", lambda r: f"{r['peak_bytes']['eval'] / 2**20:,.0f} MiB")]
+        + [(f"asking, keys in {keys}", lambda r, k=keys: f"{r['peak_bytes']['ask'][k] / 2**20:,.0f} MiB")
+           for keys in KEYS])
     table("Whole commands, seconds", [
         ("memory info", lambda r: f"{r['changes']['open_seconds']:.3f}"),
         ("memory add, one document", lambda r: f"{r['changes']['add_seconds']:.3f}"),
@@ -154,26 +181,63 @@ def page(report):
     return "\n".join(lines)
 
 
+def draw_times(report, path):
+    """Stages of a question over the size of the memory, both logarithmic."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("memory_scale: no plot of times; it needs matplotlib (python3-matplotlib)")
+        return
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "memory-scale"  # equal data, equal file
+    from matplotlib import pyplot
+    rows = report["sizes"]
+    figure, axes = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
+    tokens = [row["tokens"] for row in rows]
+    def draw(stage, keys, label, style, colour):
+        axes.plot(tokens, [row["stages"][keys][stage]["p50"] for row in rows], style, color=colour, label=label)
+    for keys, colour in zip(KEYS, ["#4269d0", "#3ca951", "#ff725c"]):
+        draw("route_ms", keys, f"routing, keys in {keys}", "o-", colour)
+    draw("total_ms", "bf16", "whole question, keys in bf16", "s--", "#4269d0")
+    draw("encode_question_ms", "bf16", "question and texts through the layers", "d-", "#97bbf5")
+    draw("generate_ms", "bf16", "generating", "d-", "#9c6b4e")
+    axes.set(xscale="log", yscale="log", xlabel="tokens in memory", ylabel="ms per question, median",
+             title=f"{report['model']}: what a question takes")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--msa", default=ROOT / "build/release/bin/msa", type=pathlib.Path)
     parser.add_argument("--model", default=ROOT / "models/demo", type=pathlib.Path)
-    parser.add_argument("--tokens", default="16K,1M,10M,100M")
+    parser.add_argument("--tokens", default="16K,64K,256K,1M,10M,100M")
     parser.add_argument("--questions", type=int, default=96)
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, help="without its extension (bench/results/DATE-memory-scale)")
     arguments = parser.parse_args()
     date = datetime.date.today().isoformat()
     out = arguments.out or ROOT / f"bench/results/{date}-memory-scale"
+    def beside(ending):
+        return out.with_name(out.name + ending)
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or pathlib.Path(temporary)
-        report = {"date": date, "sizes": [],
+        work.mkdir(parents=True, exist_ok=True)
+        report = {"date": date, "model": arguments.model.name, "sizes": [],
                   "about": f"{arguments.model.name}, {os.cpu_count()} cores, `{pathlib.Path(__file__).name}`, "
-                           f"{arguments.questions} questions per size; the first quarter of each size's timings is left out as warm-up."}
+                           f"{arguments.questions} questions per size; the first quarter of each size's timings is "
+                           "left out as warm-up. The first token is the first that the model writes, of a "
+                           "document's number; total is until the answer's end, all rounds of retrieval included."}
         for size in arguments.tokens.split(","):
-            report["sizes"].append(measure(arguments.msa, arguments.model, size, arguments.questions, work / size))
-            out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-            out.with_suffix(".md").write_text(page(report))
+            report["sizes"].append(measure(arguments.msa, arguments.model, size, arguments.questions, work))
+            beside(".json").write_text(json.dumps(report, indent=1) + "\n")
+            beside(".md").write_text(page(report))
+        # The memories are there: this asks once more, of all sizes, and draws.
+        run(evaluation(arguments.msa, arguments.model, arguments.tokens, arguments.questions, work,
+                       "--plot", beside("-accuracy.svg"), "--out", beside("-answers.json")))
+        beside("-answers.json").unlink()
+        draw_times(report, beside("-times.svg"))
     print(page(report))
 
 
