@@ -245,8 +245,10 @@ class MSA_API Bank {
   Result<std::vector<StoredDocument>> list(uint32_t first, size_t limit) const;
   Result<StoredDocument> document(uint32_t number) const;
   Result<StoredDocument> document_by_id(std::string_view id) const;  // its own or an alias
-  // Reads everything back and compares checksums; `progress(done bytes, all bytes)`.
-  Result<VerifyReport> verify(std::function<void(uint64_t, uint64_t)> progress = {}) const;
+  // Reads everything back and compares checksums; `progress(done bytes, all bytes)`. On a stop
+  // request it ends soon: a `cancelled` error.
+  Result<VerifyReport> verify(std::function<void(uint64_t, uint64_t)> progress = {},
+                              std::stop_token stop = {}) const;
   // Reads everything back and says what repair() would do; `progress(done bytes, all bytes)`.
   Result<DamageReport> damage(std::function<void(uint64_t, uint64_t)> progress = {}) const;
 

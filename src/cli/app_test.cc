@@ -517,6 +517,7 @@ TEST_F(App, VerifyFailsIfAnythingIsWrong) {
   fake().verify.segments = 1;
   EXPECT_EQ(msa({"memory", "verify", "-b", "x"}), 0);
   EXPECT_THAT(out_, HasSubstr("1 segment, 0 documents, 0 B read: no problem"));
+  EXPECT_TRUE(fake().verify_can_stop);
   fake().verify.problems = {"segments/1: checksum differs"};
   EXPECT_EQ(msa({"memory", "verify", "-b", "x"}), 4);
   EXPECT_THAT(out_, HasSubstr("segments/1: checksum differs\n"));

@@ -76,9 +76,10 @@ class Verification {
       problem(read.error().message);
     all_bytes_ = catalogue_bytes;
     for (const SegmentRecord& record : layout.segments) all_bytes_ += record.bytes;
-    if (stopped()) return layout;
 
-    if (auto lines = catalogue_.check())
+    auto lines = catalogue_.check(stop_);
+    if (stopped()) return layout;
+    if (lines)
       for (std::string& line : *lines) problem(std::move(line));
     else
       problem(lines.error().message);
