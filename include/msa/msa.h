@@ -245,8 +245,10 @@ class MSA_API Bank {
   Result<std::vector<StoredDocument>> list(uint32_t first, size_t limit) const;
   Result<StoredDocument> document(uint32_t number) const;
   Result<StoredDocument> document_by_id(std::string_view id) const;  // its own or an alias
-  // Reads everything back and compares checksums; `progress(done bytes, all bytes)`.
-  Result<VerifyReport> verify(std::function<void(uint64_t, uint64_t)> progress = {}) const;
+  // Reads everything back and compares checksums; `progress(done bytes, all bytes)`. On a stop
+  // request it ends soon: a `cancelled` error.
+  Result<VerifyReport> verify(std::function<void(uint64_t, uint64_t)> progress = {},
+                              std::stop_token stop = {}) const;
   // Reads everything back and says what repair() would do; `progress(done bytes, all bytes)`.
   Result<DamageReport> damage(std::function<void(uint64_t, uint64_t)> progress = {}) const;
 
@@ -502,6 +504,13 @@ enum class KeyTier {
   int4,
 };
 
+// Where pooled keys and values are, of which every question reads those of the documents that it is
+// routed to.
+enum class ContentTier {
+  mapped,  // on the disk, as the bank has them: what was read lately stays in memory while it can
+  held,    // all of them copied into memory, in the bank's format
+};
+
 // Which chunks a question is compared with.
 enum class RoutingMode {
   exact,  // all
@@ -513,8 +522,10 @@ enum class RoutingMode {
 
 struct EngineOptions {
   KeyTier keys = KeyTier::automatic;
-  // What this process may take, with the model that is open already; 0: what the system has.
-  // Routing keys that do not fit are a `no_space` error.
+  ContentTier content = ContentTier::mapped;
+  // What this process may take, with the model that is open already; 0: what the system has. Pooled
+  // keys and values that are to be held come first, routing keys get what they leave. What does not
+  // fit is a `no_space` error.
   uint64_t memory_limit = 0;
   // Approximate routing in a build without FAISS, or with a model that does not reduce heads by
   // mean and tokens and chunks by max, is an `unsupported` error.
@@ -525,13 +536,16 @@ struct EngineInfo {
   std::string keys;          // "F32", "BF16", "int8" or "int4"
   uint64_t key_bytes = 0;    // of the routing keys so held
   uint64_t index_bytes = 0;  // mapped; 0: routing is exact
+  ContentTier content = ContentTier::mapped;
+  uint64_t content_bytes = 0;  // of pooled keys and values held in memory; 0: they are mapped
 };
 
 // A model with a memory. Each call runs alone; calls from several threads take turns.
 class MSA_API Engine {
  public:
-  // A bank that was made with another model is a `mismatch` error. Compressed keys are made here,
-  // which reads all of the bank's; what is added to the bank later, when a question is asked.
+  // A bank that was made with another model is a `mismatch` error. Compressed keys, and copies of
+  // pooled keys and values that are to be held, are made here, which reads all of the bank's; of
+  // what is added to the bank later, when a question is asked.
   static Result<Engine> create(const Model& model, const Bank& bank,
                                const EngineOptions& options = {});
 

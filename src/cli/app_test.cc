@@ -225,6 +225,24 @@ TEST_F(App, HowKeysAreHeldArrives) {
   fake().engine_info = {"int8", 3u << 20};
   EXPECT_EQ(msa_with({"ask", "x", "-v"}), 0) << err_;
   EXPECT_THAT(err_, HasSubstr("routing keys: 3.0 MiB as int8"));
+  EXPECT_THAT(err_, HasSubstr("pooled keys and values: mapped"));
+}
+
+TEST_F(App, WhereContentIsHeldArrives) {
+  for (const char* command : {"ask", "route"}) {
+    EXPECT_EQ(msa_with({command, "x"}), 0) << err_;
+    EXPECT_EQ(fake().engine_options.content, ContentTier::mapped);
+    EXPECT_EQ(msa_with({command, "x", "--content-tier", "held"}), 0) << err_;
+    EXPECT_EQ(fake().engine_options.content, ContentTier::held);
+    EXPECT_EQ(msa_with({command, "x", "--content-tier", "mapped"}), 0) << err_;
+    EXPECT_EQ(fake().engine_options.content, ContentTier::mapped);
+  }
+  expect_failure(msa_with({"ask", "x", "--content-tier", "ram"}), 2,
+                 "'ram' is not one of mapped, held");
+  fake().engine_info.content = ContentTier::held;
+  fake().engine_info.content_bytes = 5u << 20;
+  EXPECT_EQ(msa_with({"route", "x", "-v"}), 0) << err_;
+  EXPECT_THAT(err_, HasSubstr("pooled keys and values: 5.0 MiB, held in memory"));
 }
 
 TEST_F(App, HowDocumentsAreFoundArrives) {
@@ -499,6 +517,7 @@ TEST_F(App, VerifyFailsIfAnythingIsWrong) {
   fake().verify.segments = 1;
   EXPECT_EQ(msa({"memory", "verify", "-b", "x"}), 0);
   EXPECT_THAT(out_, HasSubstr("1 segment, 0 documents, 0 B read: no problem"));
+  EXPECT_TRUE(fake().verify_can_stop);
   fake().verify.problems = {"segments/1: checksum differs"};
   EXPECT_EQ(msa({"memory", "verify", "-b", "x"}), 4);
   EXPECT_THAT(out_, HasSubstr("segments/1: checksum differs\n"));

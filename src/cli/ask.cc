@@ -78,7 +78,7 @@ Result<ExitCode> run_ask(Session& session, const AskArguments& arguments) {
   MSA_ASSIGN(const Model model, open_model(session, arguments.model));
   MSA_ASSIGN(const Engine engine, Engine::create(model, bank, holding));
   note_random_weights(session, model);
-  note_keys(session, engine);
+  note_tiers(session, engine);
   const AskOptions options = arguments.ask.resolved(session.global);
   return batch ? ask_all(session, engine, arguments.question.file, options)
                : ask_one(session, engine, question, options, arguments.json);

@@ -137,7 +137,7 @@ Result<ExitCode> run_chat(Session& session, const ChatArguments& arguments) {
   MSA_ASSIGN(const Model model, open_model(session, arguments.model));
   MSA_ASSIGN(const Engine engine, Engine::create(model, bank, holding));
   note_random_weights(session, model);
-  note_keys(session, engine);
+  note_tiers(session, engine);
 
   LineEditor editor(history_path());
   if (!editor.history_problem().empty())

@@ -81,6 +81,8 @@ Result<Prepared> prepare(const EvalArguments& arguments, uint64_t seed) {
     settings.emplace_back(setting.substr(0, setting.find('=')),
                           setting.substr(setting.find('=') + 1));
   if (arguments.engine.keys != "auto") settings.emplace_back("keys", arguments.engine.keys);
+  if (arguments.engine.content != "mapped")
+    settings.emplace_back("content-tier", arguments.engine.content);
   if (arguments.engine.routing != "exact")
     settings.emplace_back("routing", arguments.engine.routing);
   settings.emplace_back("seed", std::to_string(seed));

@@ -14,6 +14,7 @@
 #include "cli/memory_transfer.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/signals.h"
 #include "cli/text_layout.h"
 
 namespace msa::cli {
@@ -130,17 +131,20 @@ Result<ExitCode> run_show(Session& session, const MemoryArguments& arguments) {
 
 Result<ExitCode> run_verify(Session& session, const MemoryArguments& arguments) {
   MSA_ASSIGN(const Bank bank, open_bank(arguments));
+  StopOnSignal stop([&] { session.console.note("stopping; Ctrl-C again stops at once"); });
   const Result<VerifyReport> outcome = [&] {
     Progress progress(session.console);
-    return bank.verify([&](uint64_t done, uint64_t all) {
-      progress.update([&] {
-        ProgressState state;
-        state.doing = "verifying";
-        if (all > 0) state.fraction = static_cast<double>(done) / static_cast<double>(all);
-        state.facts = {format_bytes(done) + " of " + format_bytes(all)};
-        return state;
-      });
-    });
+    return bank.verify(
+        [&](uint64_t done, uint64_t all) {
+          progress.update([&] {
+            ProgressState state;
+            state.doing = "verifying";
+            if (all > 0) state.fraction = static_cast<double>(done) / static_cast<double>(all);
+            state.facts = {format_bytes(done) + " of " + format_bytes(all)};
+            return state;
+          });
+        },
+        stop.token());
   }();
   if (!outcome) return outcome.error();
   const VerifyReport& report = *outcome;

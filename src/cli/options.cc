@@ -132,6 +132,12 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->check(one_of({"auto", "bf16", "int8", "int4"}))
       ->capture_default_str();
   command
+      .add_option("--content-tier", flags.content,
+                  "Pooled keys and values: mapped from the disk, or held in memory")
+      ->type_name("NAME")
+      ->check(one_of({"mapped", "held"}))
+      ->capture_default_str();
+  command
       .add_option("--memory-limit", flags.memory_limit,
                   "Memory the program may take, for example 16G [what the machine has]")
       ->type_name("SIZE");
@@ -150,6 +156,7 @@ Result<EngineOptions> EngineFlags::resolved() const {
                  : keys == "int8" ? KeyTier::int8
                  : keys == "int4" ? KeyTier::int4
                                   : KeyTier::automatic;
+  options.content = content == "held" ? ContentTier::held : ContentTier::mapped;
   options.routing = routing == "approximate" ? RoutingMode::approximate : RoutingMode::exact;
   if (!memory_limit.empty()) {
     MSA_ASSIGN(options.memory_limit, plan::parse_bytes(memory_limit, "--memory-limit"));
@@ -157,11 +164,15 @@ Result<EngineOptions> EngineFlags::resolved() const {
   return options;
 }
 
-void note_keys(Session& session, const Engine& engine) {
+void note_tiers(Session& session, const Engine& engine) {
   if (session.global.verbose == 0) return;
   const EngineInfo info = engine.info();
   session.console.line(
       fmt::format("routing keys: {} as {}", format_bytes(info.key_bytes), info.keys));
+  session.console.line(info.content == ContentTier::held
+                           ? fmt::format("pooled keys and values: {}, held in memory",
+                                         format_bytes(info.content_bytes))
+                           : "pooled keys and values: mapped");
   if (info.index_bytes > 0)
     session.console.line(fmt::format("index: {}, mapped", format_bytes(info.index_bytes)));
 }

@@ -32,15 +32,15 @@ Result<std::filesystem::path> model_folder(const std::string& folder);
 void add_bank_flag(CLI::App& command, std::string& folder);
 Result<std::filesystem::path> bank_folder(const std::string& folder);
 
-// --keys, --memory-limit, --routing.
+// --keys, --content-tier, --memory-limit, --routing.
 struct EngineFlags {
-  std::string keys = "auto", memory_limit, routing = "exact";
+  std::string keys = "auto", content = "mapped", memory_limit, routing = "exact";
 
   Result<EngineOptions> resolved() const;
 };
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
-// Says, with --verbose, how the keys are held.
-void note_keys(Session& session, const Engine& engine);
+// Says, with --verbose, where keys and content are.
+void note_tiers(Session& session, const Engine& engine);
 
 // Everything that changes how a question is answered.
 struct AskFlags {

@@ -32,7 +32,7 @@ Result<ExitCode> run_route(Session& session, const RouteArguments& arguments) {
   MSA_ASSIGN(const Model model, open_model(session, arguments.model));
   MSA_ASSIGN(const Engine engine, Engine::create(model, bank, holding));
   note_random_weights(session, model);
-  note_keys(session, engine);
+  note_tiers(session, engine);
   if (batch)
     return answer_questions(
         session, arguments.question.file, [&](const Question& asked) -> Result<Json> {

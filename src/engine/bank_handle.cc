@@ -178,10 +178,11 @@ Result<StoredDocument> Bank::document_by_id(std::string_view id) const {
   });
 }
 
-Result<VerifyReport> Bank::verify(std::function<void(uint64_t, uint64_t)> progress) const {
+Result<VerifyReport> Bank::verify(std::function<void(uint64_t, uint64_t)> progress,
+                                  std::stop_token stop) const {
   return guarded("verifying the bank", [&]() -> Result<VerifyReport> {
     const std::lock_guard lock(impl_->busy);
-    MSA_ASSIGN(const auto found, impl_->reader->verify(progress));
+    MSA_ASSIGN(const auto found, impl_->reader->verify(progress, stop));
     VerifyReport report;
     report.segments = found.segments;
     report.documents = found.documents;

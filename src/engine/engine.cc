@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "base/memory_room.h"
@@ -16,6 +17,7 @@
 #include "engine/interleave.h"
 #include "engine/model_handle.h"
 #include "engine/sampler.h"
+#include "memory/held_content.h"
 #include "memory/held_keys.h"
 #include "memory/router.h"
 #include "model/decoder.h"
@@ -40,12 +42,12 @@ KeyChoice key_choice(KeyTier keys) {
   return KeyChoice::automatic;
 }
 
-// What is left for routing keys, as of now: the model is in memory already.
-KeyBudget key_budget(uint64_t memory_limit) {
+// What is left for what is held of a bank, as of now: the model is in memory already.
+uint64_t room_for_bank(uint64_t memory_limit) {
   const bool limited = memory_limit > 0;
   const uint64_t taken = (limited ? resident_memory() : 0) + kQuestionBytes;
   const uint64_t all = limited ? memory_limit : available_memory();
-  return {all - std::min(all, taken), limited};
+  return all - std::min(all, taken);
 }
 
 }  // namespace
@@ -54,17 +56,28 @@ struct Engine::Impl {
   Model model;
   Bank bank;
   Decoder decoder;
+  std::shared_ptr<BankIndex> index;    // if routing is approximate
+  KeyBudget key_room;                  // if content takes none of it
+  std::optional<HeldContent> content;  // nothing: it stays mapped
   HeldKeys keys;
-  std::shared_ptr<BankIndex> index;  // if routing is approximate
 
   Impl(Model m, Bank b, const EngineOptions& options, std::shared_ptr<BankIndex> bank_index)
       : model(std::move(m)),
         bank(std::move(b)),
         decoder(*model.impl().backend, model.impl().weights, model.impl().prefix),
+        index(std::move(bank_index)),
+        key_room{room_for_bank(options.memory_limit),
+                 options.memory_limit > 0 && !few_keys_are_read(options)},
         keys(*model.impl().backend, reader().manifest().kv_heads, reader().manifest().head_dim,
-             key_choice(options.keys), key_budget(options.memory_limit)),
-        index(std::move(bank_index)) {}
+             few_keys_are_read(options) ? KeyChoice::full : key_choice(options.keys), key_room) {
+    if (options.content == ContentTier::held)
+      content.emplace(ContentBudget{key_room.bytes, options.memory_limit > 0});
+  }
 
+  // What is read in full is little with an index, and mapped: no memory has to be there for it.
+  bool few_keys_are_read(const EngineOptions& options) const {
+    return index && options.keys == KeyTier::automatic;
+  }
   BankReader& reader() const { return *bank.impl().reader; }
   // The similarity the bank's keys were stored for.
   RouteRule rule() const { return route_rule(model.impl().config(), reader().manifest().cosine); }
@@ -82,7 +95,7 @@ struct Engine::Impl {
   // The model is this caller's.
   Result<Query> query(size_t top_k) {
     MSA_ASSIGN(auto moment, view());
-    MSA_ASSIGN(auto snapshot, hold_keys(*moment));
+    MSA_ASSIGN(auto snapshot, hold(moment->snapshot()));
     Router router(*model.impl().backend, std::move(snapshot), rule(),
                   top_k == 0 ? model.impl().config().msa.top_k : top_k, index);
     return Query{std::move(moment), std::move(router)};
@@ -91,11 +104,23 @@ struct Engine::Impl {
     const std::lock_guard lock(bank.impl().busy);
     return reader().view();
   }
-  Result<std::shared_ptr<const Snapshot>> hold_keys(const BankView& moment) {
-    auto held = keys.hold(moment.snapshot());
-    if (!held)
-      return Error{held.error().code,
-                   fmt::format("{}: {}", reader().folder().string(), held.error().message)};
+  // `snapshot` with its keys and its content in the tiers that were asked for. Whether both fit is
+  // known before either is read.
+  Result<std::shared_ptr<const Snapshot>> hold(std::shared_ptr<const Snapshot> snapshot) {
+    const auto of_bank = [&](const Error& error, std::string_view also = {}) {
+      return Error{error.code,
+                   fmt::format("{}: {}{}", reader().folder().string(), error.message, also)};
+    };
+    if (content) {
+      const Result<uint64_t> needed = content->bytes_for(*snapshot);
+      if (!needed) return of_bank(needed.error());
+      keys.set_budget({key_room.bytes - *needed, key_room.limited});
+    }
+    auto held = keys.hold(std::move(snapshot));
+    if (!held && held.error().code == Code::no_space && content)
+      return of_bank(held.error(), ", or leave the pooled keys and values on the disk, mapped");
+    if (held && content) held = content->hold(*held);
+    if (!held) return of_bank(held.error());
     return held;
   }
 
@@ -247,7 +272,6 @@ Result<Engine> Engine::create(const Model& model, const Bank& bank, const Engine
   return guarded("starting the engine", [&]() -> Result<Engine> {
     const BankReader& reader = *bank.impl().reader;
     MSA_TRY(model.impl().check_bank(reader.manifest(), reader.folder()));
-    EngineOptions holding = options;
     std::shared_ptr<BankIndex> index;
     if (options.routing == RoutingMode::approximate) {
       MSA_TRY(check_approximate_routing(model.impl(), reader.manifest().cosine));
@@ -257,16 +281,11 @@ Result<Engine> Engine::create(const Model& model, const Bank& bank, const Engine
         MSA_ASSIGN(snapshot, bank.impl().reader->snapshot());
       }
       index = open_index(model.impl(), reader, *snapshot);
-      // What is read in full is little then, and mapped: no memory has to be there for it.
-      if (index && holding.keys == KeyTier::automatic) {
-        holding.keys = KeyTier::full;
-        holding.memory_limit = 0;
-      }
     }
-    auto impl = std::make_shared<Impl>(model, bank, holding, std::move(index));
+    auto impl = std::make_shared<Impl>(model, bank, options, std::move(index));
     const std::lock_guard lock(model.impl().busy);
     MSA_ASSIGN(const auto moment, impl->view());
-    MSA_ASSIGN([[maybe_unused]] const auto held, impl->hold_keys(*moment));
+    MSA_ASSIGN([[maybe_unused]] const auto held, impl->hold(moment->snapshot()));
     return Engine(std::move(impl));
   });
 }
@@ -278,6 +297,10 @@ EngineInfo Engine::info() const {
   info.keys = format ? name_of(*format) : name_of(impl_->reader().manifest().dtype);
   info.key_bytes = impl_->keys.bytes();
   info.index_bytes = impl_->index ? impl_->index->bytes() : 0;
+  if (impl_->content) {
+    info.content = ContentTier::held;
+    info.content_bytes = impl_->content->bytes();
+  }
   return info;
 }
 

@@ -296,6 +296,37 @@ TEST_F(Archive, AStopLeavesNothing) {
   }
 }
 
+// Not after the segment that is being read: one may take long.
+TEST_F(Archive, AStopIsNoticedWithinASegment) {
+  fs::remove_all(bank_);
+  fill_bank(bank_, manifest_, {200});
+  exported(folder_ / "x.tar");
+  // The catalogue, the header, and at least two pieces for each of six arrays.
+  int steps = 0;
+  ASSERT_TRUE(
+      import_bank(
+          folder_ / "x.tar", copy_,
+          [&](std::string_view doing, uint64_t, uint64_t) { steps += doing == "verifying"; }, {})
+          .ok());
+  fs::remove_all(copy_);
+  EXPECT_GE(steps, 8);
+  for (int last = 1; last <= steps; ++last) {
+    std::stop_source source;
+    int step = 0;
+    const auto in = import_bank(
+        folder_ / "x.tar", copy_,
+        [&](std::string_view doing, uint64_t, uint64_t) {
+          if (doing == "verifying" && ++step == last) source.request_stop();
+        },
+        source.get_token());
+    ASSERT_FALSE(in.ok()) << last;
+    EXPECT_EQ(in.error().code, Code::cancelled);
+    EXPECT_THAT(in.error().message, HasSubstr("nothing was imported"));
+    EXPECT_EQ(step, last);
+    EXPECT_THAT(*list_names(folder_.path()), ElementsAre("bank", "x.tar"));
+  }
+}
+
 TEST_F(Archive, TextsAreOneRecordForEachId) {
   {
     auto writer = BankWriter::open(bank_);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -100,6 +101,27 @@ bool has_no_links(int error) {
          error == EOPNOTSUPP || error == ENOSYS || error == EACCES;
 }
 
+// Removes a bank's files, of which `segments` are the segments'. The catalogue goes first: what is
+// left without it is not taken for a bank. Returns why something could not be removed.
+std::vector<std::string> remove_bank_files(const fs::path& folder,
+                                           const std::vector<fs::path>& segments) {
+  std::vector<std::string> left;
+  const auto take_away = [&](const fs::path& file) {
+    const Result<void> removed = remove_file(file);
+    if (!removed) left.push_back(removed.error().message);
+    return removed.ok();
+  };
+  const fs::path catalogue = folder / kCatalogueFile;
+  if (!take_away(catalogue)) return left;
+  if (const Result<void> synced = sync_folder(folder); !synced)
+    left.push_back(synced.error().message);
+  for (const char* ending : {"-wal", "-shm"}) take_away(fs::path(catalogue).concat(ending));
+  for (const fs::path& file : segments) take_away(file);
+  take_away(folder / kLockFile);
+  ::rmdir((folder / kSegmentFolder).c_str());  // stays if it holds anything else
+  return left;
+}
+
 class Attachment {
  public:
   Attachment(const fs::path& folder, const AttachmentOptions& options,
@@ -108,12 +130,20 @@ class Attachment {
 
   Result<AttachmentReport> run(const std::vector<fs::path>& others) {
     MSA_TRY(open(others));
+    std::error_code ignored;
+    const bool was_there = fs::exists(folder_ / kCatalogueFile, ignored);
+    std::vector<fs::path> missing;  // the bank's folder and those above it that are not there yet
+    for (fs::path at = folder_; !at.empty() && !fs::exists(at, ignored); at = at.parent_path())
+      missing.push_back(at);
     // Makes the bank if there is none, takes away what an interrupted commit left, holds the lock.
     MSA_ASSIGN(const auto writer, BankWriter::open_or_create(folder_, others_.front()->manifest));
+    // Somebody else may have made it meanwhile, and then added to it.
+    const bool made = !was_there && writer->next_number() == 0;
     Result<void> done = attach();
     if (!done) {
       for (const NewSegment& segment : segments_)
         discard_segment(path_of(segment.record), done.error());
+      if (made) discard_new_bank(done.error(), missing);
       return std::move(done).error();
     }
     if (options_.move)
@@ -218,7 +248,19 @@ class Attachment {
     }
     if (linked) MSA_TRY(sync_folder(folder_ / kSegmentFolder));
     MSA_TRY(check_stop());
+    committing_ = true;
     return catalogue.commit(given_, next_segment_);
+  }
+
+  // Removes the bank that was made for an attachment that failed, while its writer holds the lock,
+  // and those of these folders that are empty then; unless the failure leaves open whether the disk
+  // holds the commit.
+  void discard_new_bank(const Error& failure, const std::vector<fs::path>& folders) const {
+    if (committing_ && (failure.code == Code::io || failure.code == Code::internal)) return;
+    std::vector<fs::path> files;
+    for (const NewSegment& segment : segments_) files.push_back(path_of(segment.record));
+    (void)remove_bank_files(folder_, files);
+    for (const fs::path& folder : folders) ::rmdir(folder.c_str());
   }
 
   Result<void> check_stop() const {
@@ -457,29 +499,18 @@ class Attachment {
     return {};
   }
 
-  // Removes a bank of which everything is in this one now. The catalogue goes first: what is left
-  // without it is not taken for a bank.
+  // Removes a bank of which everything is in this one now.
   void remove(OtherBank& other) {
     std::vector<fs::path> files;
     for (const SegmentRecord& record : other.layout.segments)
       files.push_back(other.folder / kSegmentFolder / record.file);
     other.close();
-    const auto take_away = [&](const fs::path& file) {
-      const Result<void> removed = remove_file(file);
-      if (!removed) report_.left.push_back(removed.error().message);
-      return removed.ok();
-    };
-    const fs::path catalogue = other.folder / kCatalogueFile;
-    if (!take_away(catalogue)) return;
-    if (const Result<void> synced = sync_folder(other.folder); !synced)
-      report_.left.push_back(synced.error().message);
-    for (const char* ending : {"-wal", "-shm"}) take_away(fs::path(catalogue).concat(ending));
-    for (const fs::path& file : files) take_away(file);
-    take_away(other.folder / kLockFile);
-    // Folders that hold anything else stay.
-    ::rmdir((other.folder / kSegmentFolder).c_str());
-    if (::rmdir(other.folder.c_str()) != 0 && errno != ENOENT)
-      report_.left.push_back(system_error("remove the folder", other.folder, errno).message);
+    std::vector<std::string> left = remove_bank_files(other.folder, files);
+    // A folder that holds anything else stays. Where the catalogue did, that was said.
+    if (std::error_code ignored; !fs::exists(other.folder / kCatalogueFile, ignored) &&
+                                 ::rmdir(other.folder.c_str()) != 0 && errno != ENOENT)
+      left.push_back(system_error("remove the folder", other.folder, errno).message);
+    std::move(left.begin(), left.end(), std::back_inserter(report_.left));
   }
 
   const fs::path& folder_;
@@ -491,6 +522,7 @@ class Attachment {
   GivenNumbers given_;
   int64_t next_segment_ = 1;
   uint64_t done_bytes_ = 0, all_bytes_ = 0;
+  bool committing_ = false;  // from then on it may be on the disk
   AttachmentReport report_;
 };
 

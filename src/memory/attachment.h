@@ -33,7 +33,7 @@ struct AttachmentReport {
 
 // Takes the documents of `others`, in this order, into the bank in `folder`, which is made if it is
 // not there. Everything happens in one commit, or nothing does: on a stop request, too
-// (`cancelled`).
+// (`cancelled`). A bank that was made for it is removed again then.
 //
 // A document keeps its number, which is part of what was encoded, so the bank must not have given
 // it out before: an `invalid_argument` error names the first that it has. The other banks must have

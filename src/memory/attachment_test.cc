@@ -71,17 +71,20 @@ class Attaching : public testing::Test {
     EXPECT_THAT(verify_problems(bank_), IsEmpty());
     return report.ok() ? *report : AttachmentReport();
   }
-  // Expects a refusal that leaves the bank as it is.
+  // Expects a refusal that leaves the bank as it is, and none where there was none.
   void refused(const std::vector<fs::path>& others, Code code, const std::string& mention,
                const AttachmentOptions& options = {}) {
     const auto before = everything();
+    const bool folder_there = fs::exists(bank_), bank_there = fs::exists(bank_ / kCatalogueFile);
     const auto report = attach(others, options);
     ASSERT_FALSE(report.ok());
+    EXPECT_EQ(fs::exists(bank_), folder_there);
+    EXPECT_EQ(fs::exists(bank_ / kCatalogueFile), bank_there);
     EXPECT_EQ(report.error().code, code) << report.error().message;
     EXPECT_THAT(report.error().message, HasSubstr(mention));
     EXPECT_EQ(report.error().message.find('\n'), std::string::npos);
     EXPECT_EQ(everything(), before);
-    if (fs::exists(bank_)) {
+    if (bank_there) {
       EXPECT_THAT(verify_problems(bank_), IsEmpty());
     }
   }
@@ -421,6 +424,41 @@ TEST_F(Attaching, AStopLeavesNothing) {
   EXPECT_EQ(everything(), before);
   EXPECT_EQ(attached({a_}).documents, 4u);
   expect_bank(bank_, 6);
+}
+
+TEST_F(Attaching, AFailureMakesNoBank) {
+  add(a_, {0, 1}, 4);
+  add_text(b_, {1, 1}, "other", 50);
+  bank_ = folder_ / "new" / "above" / "bank";
+  refused({a_, b_}, Code::invalid_argument, "1 ('other')");
+  std::stop_source source;
+  const auto stopped = attach_banks(
+      bank_, {a_}, {}, [&](uint64_t, uint64_t) { source.request_stop(); }, source.get_token());
+  ASSERT_FALSE(stopped.ok());
+  EXPECT_EQ(stopped.error().code, Code::cancelled);
+  EXPECT_FALSE(fs::exists(folder_ / "new"));
+  // Files that were linked go as well, and stay where they came from.
+  const fs::path segment = a_ / kSegmentFolder / "00000002.seg";
+  flip_bit(segment, fs::file_size(segment) - 1);
+  AttachmentOptions options;
+  options.move = true;
+  refused({a_}, Code::corrupt, segment.filename().string(), options);
+  EXPECT_FALSE(fs::exists(folder_ / "new"));
+  flip_bit(segment, fs::file_size(segment) - 1);
+  expect_bank(a_, 4);
+  // What was there stays: an empty folder, a bank without documents, other files above.
+  fs::create_directories(bank_);
+  refused({a_, b_}, Code::invalid_argument, "1 ('other')");
+  EXPECT_THAT(*list_names(bank_), IsEmpty());
+  fill_bank(bank_, manifest_, {});
+  refused({a_, b_}, Code::invalid_argument, "1 ('other')");
+  EXPECT_TRUE(fs::exists(bank_ / kCatalogueFile));
+  fs::remove_all(bank_);
+  std::ofstream(folder_ / "new" / "notes.txt") << "notes";
+  refused({a_, b_}, Code::invalid_argument, "1 ('other')");
+  EXPECT_THAT(*list_names(folder_ / "new"), testing::ElementsAre("above", "notes.txt"));
+  EXPECT_EQ(attached({a_}).documents, 4u);
+  expect_bank(bank_, 4);
 }
 
 TEST_F(Attaching, ProgressReachesItsEnd) {

@@ -83,8 +83,9 @@ class BankReader {
     std::vector<std::string> problems;
   };
   // Reads everything: every segment's checksums, catalogue integrity, spans within segments, files
-  // that no record names.
-  virtual Result<Report> verify(const std::function<void(uint64_t, uint64_t)>& progress) = 0;
+  // that no record names. On a stop request it ends soon (`cancelled`).
+  virtual Result<Report> verify(const std::function<void(uint64_t, uint64_t)>& progress,
+                                const std::stop_token& stop = {}) = 0;
 };
 
 struct CompactionReport {

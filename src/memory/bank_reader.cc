@@ -125,8 +125,9 @@ class FolderReader final : public BankReader {
     return bytes;
   }
 
-  Result<Report> verify(const std::function<void(uint64_t, uint64_t)>& progress) override {
-    return verify_bank(folder_, manifest_, catalogue_, progress);
+  Result<Report> verify(const std::function<void(uint64_t, uint64_t)>& progress,
+                        const std::stop_token& stop) override {
+    return verify_bank(folder_, manifest_, catalogue_, progress, nullptr, stop);
   }
 
  private:

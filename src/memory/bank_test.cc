@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <random>
+#include <stop_token>
 #include <thread>
 
 #include "memory/test_bank.h"
@@ -333,6 +334,36 @@ TEST(Bank, TheNextWriterRemovesWhatACrashLeft) {
   std::filesystem::remove(bank / "segments/stray.bin");
   EXPECT_THAT(verify_problems(bank), testing::IsEmpty());
   expect_bank(bank, 5);
+}
+
+TEST(Bank, VerifyingStopsWhenAsked) {
+  const TestFolder folder;
+  fill_bank(folder / "bank", small_manifest(), {200, 3});
+  auto reader = std::move(*BankReader::open(folder / "bank"));
+  int steps = 0;
+  ASSERT_TRUE(reader->verify([&](uint64_t, uint64_t) { ++steps; }).ok());
+  EXPECT_GE(steps, 2 * 7);  // each segment has a header and six arrays
+  for (int last = 0; last <= steps; ++last) {
+    std::stop_source source;
+    if (last == 0) source.request_stop();
+    int step = 0;
+    const auto report = reader->verify(
+        [&](uint64_t, uint64_t) {
+          if (++step == last) source.request_stop();
+        },
+        source.get_token());
+    ASSERT_FALSE(report.ok()) << last;
+    EXPECT_EQ(report.error().code, Code::cancelled);
+    EXPECT_EQ(step, last);
+  }
+  // Within SQLite's own check, too; the connection is as good as before.
+  std::stop_source source;
+  source.request_stop();
+  EXPECT_FALSE(reader->catalogue().check(source.get_token()).ok());
+  const auto problems = reader->catalogue().check();
+  ASSERT_TRUE(problems.ok()) << problems.error().message;
+  EXPECT_TRUE(problems->empty());
+  expect_bank(*reader, 203);
 }
 
 TEST(Bank, SaysWhatIsNotABank) {

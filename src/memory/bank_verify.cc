@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "memory/bank_files.h"
 #include "memory/given_numbers.h"
+#include "memory/segment_check.h"
 #include "memory/segment_format.h"
 #include "memory/wal_check.h"
 
@@ -24,20 +25,23 @@ namespace fs = std::filesystem;
 class Verification {
  public:
   Verification(const fs::path& folder, const BankManifest& manifest, const Catalogue& catalogue,
-               const std::function<void(uint64_t, uint64_t)>& progress, std::set<int64_t>* damaged)
+               const std::function<void(uint64_t, uint64_t)>& progress, std::set<int64_t>* damaged,
+               const std::stop_token& stop)
       : folder_(folder),
         manifest_(manifest),
         catalogue_(catalogue),
         progress_(progress),
-        damaged_(damaged) {}
+        damaged_(damaged),
+        stop_(stop) {}
 
-  Result<BankReader::Report> run(const std::stop_token& stop) {
+  Result<BankReader::Report> run() {
     const CatalogueLayout layout = check_catalogue();
     for (const SegmentRecord& record : layout.segments) {
-      if (stop.stop_requested())
-        return Error{Code::cancelled, fmt::format("{}: verifying was stopped", folder_.string())};
+      if (stopped()) break;
       check_segment(record);
     }
+    if (stopped())
+      return Error{Code::cancelled, fmt::format("{}: verifying was stopped", folder_.string())};
     return std::move(report_);
   }
 
@@ -50,6 +54,7 @@ class Verification {
   void take(Result<T> result) {
     if (!result) problem(result.error().message);
   }
+  bool stopped() const { return stop_.stop_requested(); }
   void advance(uint64_t bytes) {
     report_.bytes += bytes;
     if (progress_) progress_(report_.bytes, all_bytes_);
@@ -72,7 +77,9 @@ class Verification {
     all_bytes_ = catalogue_bytes;
     for (const SegmentRecord& record : layout.segments) all_bytes_ += record.bytes;
 
-    if (auto lines = catalogue_.check())
+    auto lines = catalogue_.check(stop_);
+    if (stopped()) return layout;
+    if (lines)
       for (std::string& line : *lines) problem(std::move(line));
     else
       problem(lines.error().message);
@@ -96,9 +103,10 @@ class Verification {
                 fmt::format("{}: document {} ('{}'): title or text are not those that were "
                             "encoded; update it from its source, or restore the bank from a copy",
                             (folder_ / kCatalogueFile).string(), document.number, document.id));
-          return true;
+          return !stopped();
         },
         bad_row));
+    if (stopped()) return layout;
     check_names(layout);
     if (auto damage = find_log_damage(folder_ / kCatalogueFile)) problem(std::move(*damage));
     advance(catalogue_bytes);
@@ -138,8 +146,10 @@ class Verification {
     else if (!segment)
       bad(segment.error().message);
     else
-      for (std::string& what : segment->problems([&](uint64_t bytes) { advance(bytes); }))
+      for (std::string& what : segment_problems(
+               *segment, manifest_.segment_shape(), [&](uint64_t bytes) { advance(bytes); }, stop_))
         bad(std::move(what));
+    if (stopped()) return;
     // What could not be read counts as done, so that progress ends at all of it.
     if (const uint64_t read = report_.bytes - before; read < record.bytes)
       advance(record.bytes - read);
@@ -156,6 +166,7 @@ class Verification {
   const Catalogue& catalogue_;
   const std::function<void(uint64_t, uint64_t)>& progress_;
   std::set<int64_t>* damaged_;
+  const std::stop_token& stop_;
   uint64_t all_bytes_ = 0;
   std::unordered_set<std::string> told_;
   BankReader::Report report_;
@@ -198,7 +209,7 @@ Result<BankReader::Report> verify_bank(const fs::path& folder, const BankManifes
                                        const Catalogue& catalogue,
                                        const std::function<void(uint64_t, uint64_t)>& progress,
                                        std::set<int64_t>* damaged, const std::stop_token& stop) {
-  return Verification(folder, manifest, catalogue, progress, damaged).run(stop);
+  return Verification(folder, manifest, catalogue, progress, damaged, stop).run();
 }
 
 }  // namespace msa

@@ -12,7 +12,8 @@
 namespace msa {
 
 // See BankReader::verify(). The ids of segments that are missing, or not as they were written, go
-// to `damaged` if there is one. On a stop request it ends before the next segment (`cancelled`).
+// to `damaged` if there is one. On a stop request it ends within some megabytes of reading
+// (`cancelled`).
 Result<BankReader::Report> verify_bank(const std::filesystem::path& folder,
                                        const BankManifest& manifest, const Catalogue& catalogue,
                                        const std::function<void(uint64_t, uint64_t)>& progress,

@@ -323,7 +323,8 @@ Result<std::vector<AliasRecord>> Catalogue::aliases(uint32_t number) const {
   }
 }
 
-Result<std::vector<std::string>> Catalogue::check() const {
+Result<std::vector<std::string>> Catalogue::check(const std::stop_token& stop) const {
+  const sqlite::StopScope scope(impl_->database, stop);
   std::vector<std::string> problems;
   const std::string file = impl_->database.file().string();
   MSA_ASSIGN(Statement integrity, impl_->database.prepare("PRAGMA integrity_check(100)"));

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -154,8 +155,8 @@ class Catalogue {
   // A document's further names, oldest first.
   Result<std::vector<AliasRecord>> aliases(uint32_t number) const;
   // SQLite's own integrity check, that of references between tables, and the digest of all rows; a
-  // line per problem.
-  Result<std::vector<std::string>> check() const;
+  // line per problem. A stop request ends it soon, with an error.
+  Result<std::vector<std::string>> check(const std::stop_token& stop = {}) const;
 
   // While it lives, everything read through this connection is as of one moment.
   class ReadScope;

@@ -52,6 +52,9 @@ class HeldKeys {
         choice_(choice),
         budget_(budget) {}
 
+  // For later snapshots: what is held beside the keys has grown or shrunk.
+  void set_budget(KeyBudget budget) { budget_ = budget; }
+
   // `snapshot` with its keys held: the same one, or a copy whose layers have compressed keys and
   // that keeps `snapshot` alive. What is new is read from the segments once, in pieces that do not
   // stay in memory. Throws std::bad_alloc.

@@ -223,6 +223,23 @@ TEST_P(HeldKeysTest, ABankThatOutgrowsItsLimitIsHeldInFewerBitsThenRefused) {
   EXPECT_TRUE(router.select(2, view(query(2))).ok());
 }
 
+// What is held beside the keys takes of the room that they had.
+TEST_P(HeldKeysTest, AnotherBudgetCountsFromTheNextSnapshotOn) {
+  fill_bank(bank_, manifest_, {20});
+  auto r = reader();
+  const auto bytes = *key_bytes((*r->snapshot())->chunks, 3, 2, 12, DType::bf16);
+  HeldKeys tier = keys(KeyChoice::automatic);
+  held(tier, *r);
+  EXPECT_EQ(tier.format(), Format());
+  tier.set_budget({bytes.full, true});
+  fill_bank(bank_, manifest_, {1});
+  held(tier, *r);
+  EXPECT_EQ(tier.format(), Format(KeyFormat::int8));
+  tier.set_budget({bytes.int4 - 1, true});
+  fill_bank(bank_, manifest_, {1});
+  EXPECT_EQ(tier.hold(*r->snapshot()).error().code, Code::no_space);
+}
+
 TEST_P(HeldKeysTest, SeveralRequestsInOnePass) {
   fill_bank(bank_, manifest_, {50, 60});
   auto r = reader();

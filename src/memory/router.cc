@@ -14,6 +14,7 @@
 #include "base/page_advice.h"
 #include "kernels/cpu/fold.h"
 #include "kernels/int8_rows.h"
+#include "memory/held_content.h"
 
 namespace msa {
 namespace {
@@ -25,8 +26,8 @@ bool all_finite(MatView<const float> m) {
   return true;
 }
 
-void fetch_rows(const ConstAnyMat& rows) {
-  fetch_ahead({rows.data, rows.rows * rows.stride * size_of(rows.dtype)});
+std::span<const std::byte> bytes_of(const ConstAnyMat& rows) {
+  return {rows.data, rows.rows * rows.stride * size_of(rows.dtype)};
 }
 
 bool is_int8(const SegmentLayer& layer) {
@@ -267,7 +268,7 @@ std::vector<RouteHit> Router::scores_in_full(size_t l, const RouteQuery& request
     choice.rescored_chunks += span.chunks;
     blocks.push_back({block.keys.slice_rows(span.first_chunk, span.chunks),
                       std::span<const DocumentSpan>(&spans.back(), 1)});
-    fetch_rows(blocks.back().keys);
+    fetch_ahead(bytes_of(blocks.back().keys));
   }
   backend_.route(rule_, request.router_q, blocks, request.k, hits);
   for (RouteHit& hit : hits) {
@@ -280,12 +281,14 @@ std::vector<RouteHit> Router::scores_in_full(size_t l, const RouteQuery& request
 
 void Router::fetch_content(size_t l, std::span<const RouteHit> hits) const {
   for (const RouteHit& hit : hits) {
-    const SegmentLayer& layer = snapshot_->segments[hit.block].layers[l];
+    const SegmentView& segment = snapshot_->segments[hit.block];
+    const SegmentLayer& layer = segment.layers[l];
     const DocumentSpan& span = blocks_[l][hit.block].documents[hit.span];
-    if (is_int8(layer))
-      fetch_ahead(layer.content_int8.slice_rows(span.first_chunk, span.chunks).bytes());
-    else
-      fetch_rows(layer.content.slice_rows(span.first_chunk, span.chunks));
+    const std::span<const std::byte> rows =
+        is_int8(layer) ? layer.content_int8.slice_rows(span.first_chunk, span.chunks).bytes()
+                       : bytes_of(layer.content.slice_rows(span.first_chunk, span.chunks));
+    // What is held in memory is there, and the system need not look through its pages.
+    if (is_mapped(segment, rows)) fetch_ahead(rows);
   }
 }
 

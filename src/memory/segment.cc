@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 #include "kernels/int8_rows.h"
+#include "memory/segment_check.h"
 #include "memory/segment_format.h"
 
 namespace msa {
@@ -22,13 +23,6 @@ uint32_t dtype_number(DType dtype) {
   return dtype == DType::f32 ? 0 : 1;
 }
 
-uint64_t header_checksum(const SegmentHeader& header, std::span<const SegmentLayerEntry> table) {
-  Hasher hasher;
-  hasher.add(std::as_bytes(std::span(&header, 1)).first(offsetof(SegmentHeader, checksum)));
-  hasher.add(std::as_bytes(table));
-  return hasher.digest();
-}
-
 uint32_t version_of(const SegmentShape& shape) {
   return shape.int8_heads > 0 ? kInt8SegmentVersion : kSegmentVersion;
 }
@@ -38,54 +32,21 @@ std::span<const std::byte> dense_bytes(const ConstAnyMat& m) {
   return {m.data, m.rows * m.cols * size_of(m.dtype)};
 }
 
-// Reads [begin, end) of the file piece by piece, so that a caller sees progress and a bank much
-// larger than the memory does not fill it.
-class PieceReader {
- public:
-  PieceReader(const MappedFile& file, const std::function<void(uint64_t)>& progress)
-      : file_(file), progress_(progress) {}
+}  // namespace
 
-  template <class Visit>
-  void read(uint64_t begin, uint64_t end, Visit visit) const {
-    constexpr uint64_t kPiece = 8u << 20;
-    while (begin < end) {
-      const uint64_t length = std::min(kPiece, end - begin);
-      visit(file_.bytes().subspan(begin, length));
-      file_.drop(begin, length);
-      if (progress_) progress_(length);
-      begin += length;
-    }
-  }
+uint64_t header_checksum(const SegmentHeader& header, std::span<const SegmentLayerEntry> table) {
+  Hasher hasher;
+  hasher.add(std::as_bytes(std::span(&header, 1)).first(offsetof(SegmentHeader, checksum)));
+  hasher.add(std::as_bytes(table));
+  return hasher.digest();
+}
 
-  uint64_t checksum(const SegmentPlan::Array& array) const {
-    Hasher hasher;
-    read(array.offset, array.offset + array.bytes,
-         [&](std::span<const std::byte> piece) { hasher.add(piece); });
-    return hasher.digest();
-  }
-
-  bool all_zero(uint64_t begin, uint64_t end) const {
-    bool zero = true;
-    read(begin, end, [&](std::span<const std::byte> piece) {
-      zero = zero &&
-             std::all_of(piece.begin(), piece.end(), [](std::byte b) { return b == std::byte{0}; });
-    });
-    return zero;
-  }
-
- private:
-  const MappedFile& file_;
-  const std::function<void(uint64_t)>& progress_;
-};
-
-Error damaged(const std::filesystem::path& file, std::string_view what) {
+Error damaged_segment(const std::filesystem::path& file, std::string_view what) {
   return Error{
       Code::corrupt,
       fmt::format("{}: {}; mend the bank with `msa memory repair`, or restore it from a copy",
                   file.string(), what)};
 }
-
-}  // namespace
 
 size_t SegmentShape::key_row_bytes() const {
   return kv_width * size_of(dtype);
@@ -212,60 +173,64 @@ Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number
 
   SegmentHeader header;
   if (bytes.size() < sizeof(header))
-    return damaged(file, fmt::format("has {} bytes, a segment's header alone has {}", bytes.size(),
-                                     sizeof(header)));
+    return damaged_segment(file, fmt::format("has {} bytes, a segment's header alone has {}",
+                                             bytes.size(), sizeof(header)));
   std::memcpy(&header, bytes.data(), sizeof(header));
-  if (header.magic != kSegmentMagic) return damaged(file, "does not begin as a segment does");
+  if (header.magic != kSegmentMagic)
+    return damaged_segment(file, "does not begin as a segment does");
   if (header.version > kInt8SegmentVersion)
     return Error{Code::unsupported,
                  fmt::format("{}: is a segment of version {}, this program reads versions up to "
                              "{}; use a newer msa",
                              file.string(), header.version, kInt8SegmentVersion)};
   if (header.version != version_of(shape))
-    return damaged(file, fmt::format("says that it is of version {}, the bank's are of version {}",
-                                     header.version, version_of(shape)));
+    return damaged_segment(
+        file, fmt::format("says that it is of version {}, the bank's are of version {}",
+                          header.version, version_of(shape)));
 
   // The shape is checked against the bank's before anything is computed from the file's numbers.
   const size_t layers = shape.router_layers.size();
   if (header.layers != layers)
-    return damaged(file, fmt::format("has {} layers, the bank has {}", header.layers, layers));
+    return damaged_segment(file,
+                           fmt::format("has {} layers, the bank has {}", header.layers, layers));
   if (header.kv_width != shape.kv_width)
-    return damaged(file, fmt::format("has rows of {} values, the bank's have {}", header.kv_width,
-                                     shape.kv_width));
+    return damaged_segment(file, fmt::format("has rows of {} values, the bank's have {}",
+                                             header.kv_width, shape.kv_width));
   if (header.dtype != dtype_number(shape.dtype))
-    return damaged(
+    return damaged_segment(
         file, fmt::format("holds values of type {}, the bank's are of type {} ({})", header.dtype,
                           dtype_number(shape.dtype), name_of(shape.dtype)));
   if (header.int8_heads != shape.int8_heads)
-    return damaged(file, fmt::format("has scales for {} heads, the bank's have them for {}",
-                                     header.int8_heads, shape.int8_heads));
+    return damaged_segment(file, fmt::format("has scales for {} heads, the bank's have them for {}",
+                                             header.int8_heads, shape.int8_heads));
   const std::optional<SegmentPlan> plan = plan_segment(shape, header.chunks);
   if (!plan || header.file_bytes != plan->file_bytes)
-    return damaged(file, fmt::format("says that it has {} chunks and {} bytes, which do not fit "
-                                     "each other",
-                                     header.chunks, header.file_bytes));
+    return damaged_segment(file,
+                           fmt::format("says that it has {} chunks and {} bytes, which do not fit "
+                                       "each other",
+                                       header.chunks, header.file_bytes));
   if (bytes.size() != plan->file_bytes)
-    return damaged(file, fmt::format("has {} bytes, {} chunks need {}", bytes.size(), header.chunks,
-                                     plan->file_bytes));
+    return damaged_segment(file, fmt::format("has {} bytes, {} chunks need {}", bytes.size(),
+                                             header.chunks, plan->file_bytes));
   // The table lies within the file: it is part of what file_bytes counts.
   std::vector<SegmentLayerEntry> table(layers);
   std::memcpy(table.data(), bytes.data() + sizeof(header), layers * sizeof(SegmentLayerEntry));
   if (header.checksum != header_checksum(header, table))
-    return damaged(file, "the header or the layer table was changed (checksum differs)");
+    return damaged_segment(file, "the header or the layer table was changed (checksum differs)");
   if (header.number != number)
-    return damaged(file, fmt::format("is segment {}, but stands in the place of segment {}",
-                                     header.number, number));
+    return damaged_segment(file, fmt::format("is segment {}, but stands in the place of segment {}",
+                                             header.number, number));
 
   for (size_t l = 0; l < layers; ++l) {
     const SegmentPlan::Layer& planned = plan->layers[l];
     const SegmentLayerEntry& entry = table[l];
     if (entry.layer != static_cast<uint32_t>(shape.router_layers[l]))
-      return damaged(file, fmt::format("entry {} is of layer {}, the bank's is of layer {}", l,
-                                       entry.layer, shape.router_layers[l]));
+      return damaged_segment(file, fmt::format("entry {} is of layer {}, the bank's is of layer {}",
+                                               l, entry.layer, shape.router_layers[l]));
     if (entry.keys_offset != planned.keys.offset || entry.keys_bytes != planned.keys.bytes ||
         entry.content_offset != planned.content.offset ||
         entry.content_bytes != planned.content.bytes || entry.reserved != 0 || entry.reserved2 != 0)
-      return damaged(
+      return damaged_segment(
           file, fmt::format("layer {}: its arrays are not where they have to be", entry.layer));
     SegmentLayer& layer = segment.layers_.emplace_back();
     layer.keys =
@@ -285,45 +250,7 @@ Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number
 
 std::vector<std::string> Segment::problems(
     const std::function<void(uint64_t bytes)>& progress) const {
-  std::vector<std::string> problems;
-  const PieceReader reader(file_, progress);
-  const SegmentPlan plan = *plan_segment(shape_, chunks_);
-
-  SegmentHeader header;
-  std::vector<SegmentLayerEntry> table(plan.layers.size());
-  std::memcpy(&header, file_.bytes().data(), sizeof(header));
-  std::memcpy(table.data(), file_.bytes().data() + sizeof(header),
-              table.size() * sizeof(SegmentLayerEntry));
-  if (header.checksum != checksum_ || header_checksum(header, table) != checksum_) {
-    problems.push_back(
-        damaged(file_.path(), "the header or the layer table was changed while in use").message);
-    return problems;
-  }
-  if (progress) progress(plan.table_end);
-
-  uint64_t read_to = plan.table_end;
-  const auto check = [&](const SegmentPlan::Array& array, uint64_t expected, size_t l,
-                         std::string_view name) {
-    if (!reader.all_zero(read_to, array.offset))
-      problems.push_back(
-          damaged(file_.path(), fmt::format("layer {}: the bytes from {} to {}, "
-                                            "before the {}, are not zero",
-                                            shape_.router_layers[l], read_to, array.offset, name))
-              .message);
-    if (const uint64_t actual = reader.checksum(array); actual != expected)
-      problems.push_back(
-          damaged(file_.path(),
-                  fmt::format("layer {}: the {} (bytes {} to {}) have checksum {}, written was {}",
-                              shape_.router_layers[l], name, array.offset,
-                              array.offset + array.bytes, to_hex(actual), to_hex(expected)))
-              .message);
-    read_to = array.offset + array.bytes;
-  };
-  for (size_t l = 0; l < table.size(); ++l)
-    check(plan.layers[l].keys, table[l].keys_checksum, l, "routing keys");
-  for (size_t l = 0; l < table.size(); ++l)
-    check(plan.layers[l].content, table[l].content_checksum, l, "pooled keys and values");
-  return problems;
+  return segment_problems(*this, shape_, progress, {});
 }
 
 Result<void> Segment::verify(const std::function<void(uint64_t bytes)>& progress) const {

@@ -9,7 +9,10 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "memory/segment.h"
@@ -65,5 +68,11 @@ struct SegmentPlan {
 };
 // Nothing if the sizes do not fit 63 bits.
 std::optional<SegmentPlan> plan_segment(const SegmentShape& shape, uint64_t chunks);
+
+// Of the header up to its field `checksum`, and of the layer table.
+uint64_t header_checksum(const SegmentHeader& header, std::span<const SegmentLayerEntry> table);
+
+// A `corrupt` error: what is wrong with a segment, and what to do.
+Error damaged_segment(const std::filesystem::path& file, std::string_view what);
 
 }  // namespace msa

@@ -31,7 +31,7 @@ struct SegmentView {
   std::vector<SegmentLayer> layers;         // one per router layer, ascending
   std::span<const DocumentSpan> documents;  // live documents, ascending
   int64_t id = 0;                           // in the catalogue; never another segment's
-  const MappedFile* file = nullptr;         // that `layers` look at, if they are in one
+  const MappedFile* file = nullptr;         // that `layers` look at, but for what is held in memory
 };
 
 // Everything a query sees. Immutable; `keep_alive` owns what the views look at.

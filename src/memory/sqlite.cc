@@ -299,6 +299,19 @@ Result<void> Database::close() {
   return {};
 }
 
+StopScope::StopScope(const Database& database, const std::stop_token& stop) : database_(database) {
+  constexpr int kSteps = 1000;  // of SQLite's machine: well below a millisecond
+  const auto stopped = [](void* token) {
+    return static_cast<const std::stop_token*>(token)->stop_requested() ? 1 : 0;
+  };
+  sqlite3_progress_handler(database_.handle_.get(), kSteps, stopped,
+                           const_cast<std::stop_token*>(&stop));
+}
+
+StopScope::~StopScope() {
+  sqlite3_progress_handler(database_.handle_.get(), 0, nullptr, nullptr);
+}
+
 Result<Transaction> Transaction::begin(const Database& database, Kind kind) {
   if (database.in_transaction()) {
     assert(kind == Kind::read);  // a read inside another transaction sees what that one sees

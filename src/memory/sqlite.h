@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -104,6 +105,7 @@ class Database {
   const std::filesystem::path& file() const { return file_; }
 
  private:
+  friend class StopScope;
   struct Close {
     void operator()(sqlite3* handle) const;
   };
@@ -111,6 +113,19 @@ class Database {
 
   std::filesystem::path file_;
   std::unique_ptr<sqlite3, Close> handle_;
+};
+
+// While one of these lives, a stop request ends whatever statement runs on the database soon, with
+// an error. One at a time; `stop` lives as long.
+class StopScope {
+ public:
+  StopScope(const Database& database, const std::stop_token& stop);
+  ~StopScope();
+  StopScope(const StopScope&) = delete;
+  StopScope& operator=(const StopScope&) = delete;
+
+ private:
+  const Database& database_;
 };
 
 // A transaction that is rolled back unless commit() succeeded.

@@ -79,6 +79,22 @@ class Answers(WithModel):
                 self.assertIs(layer.pop("certain"), True)
             self.assertEqual(routing, json.loads(full.stdout))
 
+    def test_held_content_gives_the_same_answers(self):
+        for keys in ("bf16", "int8"):
+            question = ("Which bridge?", "--top-k", 2, "--json", "--max-tokens", 40, "--keys", keys)
+            answers = []
+            for tier in ("mapped", "held"):
+                done = self.check_ok(self.with_bank("ask", *question, "--content-tier", tier, "-v"))
+                self.assertRegex(done.stderr, "pooled keys and values: (.* held in memory|mapped)")
+                self.assertEqual("held in memory" in done.stderr, tier == "held")
+                answers.append(json.loads(done.stdout))
+                del answers[-1]["timing"]
+            self.assertEqual(*answers)
+        self.check_error(self.with_bank("ask", "Which?", "--content-tier", "held",
+                                        "--memory-limit", "1M"), 5,
+                         "the pooled keys and values take", "of the memory limit are left for them",
+                         "leave them on the disk")
+
     def test_a_memory_limit_is_kept_or_refused(self):
         self.check_ok(self.with_bank("route", "Which?", "--memory-limit", "64G"))
         self.check_error(self.with_bank("route", "Which?", "--memory-limit", "1M"), 5,

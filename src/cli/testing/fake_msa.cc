@@ -143,8 +143,10 @@ Result<StoredDocument> Bank::document_by_id(std::string_view id) const {
     if (d.id == id) return d;
   return Error{Code::not_found, "no document '" + std::string(id) + "'"};
 }
-Result<VerifyReport> Bank::verify(std::function<void(uint64_t, uint64_t)> progress) const {
+Result<VerifyReport> Bank::verify(std::function<void(uint64_t, uint64_t)> progress,
+                                  std::stop_token stop) const {
   if (progress) progress(1, 2);
+  fake().verify_can_stop = stop.stop_possible();
   return fake().verify;
 }
 

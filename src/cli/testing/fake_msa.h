@@ -26,6 +26,7 @@ struct FakeLibrary {
   Answer answer;
   std::vector<std::string> pieces;  // streamed as answer tokens
   VerifyReport verify;
+  bool verify_can_stop = false;  // whether the last one was given a way to
   RemovalReport removal;
   CompactReport compaction;
   DamageReport damage;
