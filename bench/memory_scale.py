@@ -2,13 +2,13 @@
 """What the size of a memory costs, and what it does to answers: needle tasks at 16K to 100M tokens.
 
     bench/memory_scale.py [--model models/demo] [--tokens 16K,64K,256K,1M,10M,100M] [--questions 96]
-                          [--work FOLDER]
+                          [--timed 32] [--work FOLDER]
 
 Each size is one memory of its own (16K: several, until all questions have theirs), filled by the task's
 maker from a seed. For each: encode time, size on disk against the formula (3 values per layer, head
 channel and chunk), peak memory, accuracy, percentiles of every stage of a question, opening, adding and
 removing one document. Results go to bench/results/DATE-memory-scale.{json,md} after each size, with two
-plots: accuracy over size, drawn by `msa eval`, and times over size, if matplotlib is installed.
+plots, if matplotlib is installed: accuracy and times over size.
 100M tokens of the demo model take an hour of encoding on two cores and 10 GB of disk under --work, which
 keeps the memories for the next time.
 """
@@ -92,22 +92,20 @@ def changes(msa, model, bank, scratch):
             "remove_seconds": median(removed), "one_process": inside}
 
 
-def evaluation(msa, model, sizes, questions, work, *more):
-    return [msa, "eval", "--task", "needle", "--tokens", sizes, "--questions", questions, "--model", model,
-            "--data", ROOT / "data", "--work", work, "--max-tokens", 96, *more]
-
-
-def measure(msa, model, size, questions, work):
+def measure(msa, model, size, questions, timed, work):
     """One size: its accuracy, stages, bytes, memory and changes."""
     answers = work / f"answers-{size}.json"
-    _, eval_seconds, eval_peak = run(evaluation(msa, model, size, questions, work, "--out", answers, "--json"))
+    _, eval_seconds, eval_peak = run(
+        [msa, "eval", "--task", "needle", "--tokens", size, "--questions", questions, "--model", model,
+         "--data", ROOT / "data", "--work", work, "--max-tokens", 96, "--out", answers, "--json"])
     result = json.loads(answers.read_text())
     bank = bank_of(work, size)
     info = json.loads(run([msa, "memory", "info", "-b", bank, "--json"])[0])
 
     asked = work / "questions.jsonl"
     with asked.open("w") as file:
-        for i, answer in enumerate(result["answers"]):
+        every = max(1, len(result["answers"]) // timed)  # so that all kinds are among them
+        for i, answer in enumerate(result["answers"][::every][:timed]):
             file.write(json.dumps({"id": i, "question": answer["question"]}) + "\n")
     stages, ask_peak = {}, {}
     for keys in KEYS:
@@ -181,31 +179,48 @@ def page(report):
     return "\n".join(lines)
 
 
-def draw_times(report, path):
-    """Stages of a question over the size of the memory, both logarithmic."""
+def draw(report, beside):
+    """Accuracy, and stages of a question, over the size of the memory."""
     try:
         import matplotlib
     except ImportError:
-        print("memory_scale: no plot of times; it needs matplotlib (python3-matplotlib)")
+        print("memory_scale: no plots; they need matplotlib (python3-matplotlib)")
         return
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "memory-scale"  # equal data, equal file
+    matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
     rows = report["sizes"]
-    figure, axes = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
     tokens = [row["tokens"] for row in rows]
-    def draw(stage, keys, label, style, colour):
+
+    figure, axes = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
+    for kind in rows[0]["kinds"]:
+        axes.plot(tokens, [100 * row["kinds"][kind] for row in rows], "-", color="#9aa3ad", linewidth=0.8)
+        axes.annotate(kind.removeprefix("needle-"), (tokens[-1], 100 * rows[-1]["kinds"][kind]), fontsize="x-small",
+                      color="#66707a", xytext=(4, -2), textcoords="offset points")
+    axes.plot(tokens, [100 * row["brought"] for row in rows], "s--", color="#97bbf5",
+              label="right document handed over, mean of eight")
+    axes.plot(tokens, [100 * row["accuracy"] for row in rows], "o-", color="#4269d0", label="answers right, mean of eight")
+    axes.set(xscale="log", ylim=(0, 100), xlabel="tokens in memory", ylabel="%",
+             title=f"{report['model']}: needle tasks, {report['questions']} questions a size")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(beside("-accuracy.svg"), metadata={"Date": None})
+
+    figure, axes = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
+    def line(stage, keys, label, style, colour):
         axes.plot(tokens, [row["stages"][keys][stage]["p50"] for row in rows], style, color=colour, label=label)
     for keys, colour in zip(KEYS, ["#4269d0", "#3ca951", "#ff725c"]):
-        draw("route_ms", keys, f"routing, keys in {keys}", "o-", colour)
-    draw("total_ms", "bf16", "whole question, keys in bf16", "s--", "#4269d0")
-    draw("encode_question_ms", "bf16", "question and texts through the layers", "d-", "#97bbf5")
-    draw("generate_ms", "bf16", "generating", "d-", "#9c6b4e")
+        line("route_ms", keys, f"routing, keys in {keys}", "o-", colour)
+    line("total_ms", "bf16", "whole question, keys in bf16", "s--", "#4269d0")
+    line("first_token_ms", "bf16", "until the first token, keys in bf16", "^:", "#4269d0")
+    line("encode_question_ms", "bf16", "question and texts through the layers", "d-", "#97bbf5")
+    line("generate_ms", "bf16", "generating", "d-", "#9c6b4e")
     axes.set(xscale="log", yscale="log", xlabel="tokens in memory", ylabel="ms per question, median",
              title=f"{report['model']}: what a question takes")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(beside("-times.svg"), metadata={"Date": None})
 
 
 def main():
@@ -214,6 +229,7 @@ def main():
     parser.add_argument("--model", default=ROOT / "models/demo", type=pathlib.Path)
     parser.add_argument("--tokens", default="16K,64K,256K,1M,10M,100M")
     parser.add_argument("--questions", type=int, default=96)
+    parser.add_argument("--timed", type=int, default=32, help="of them, asked once more with keys in each tier")
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, help="without its extension (bench/results/DATE-memory-scale)")
     arguments = parser.parse_args()
@@ -224,20 +240,17 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or pathlib.Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        report = {"date": date, "model": arguments.model.name, "sizes": [],
+        report = {"date": date, "model": arguments.model.name, "questions": arguments.questions, "sizes": [],
                   "about": f"{arguments.model.name}, {os.cpu_count()} cores, `{pathlib.Path(__file__).name}`, "
-                           f"{arguments.questions} questions per size; the first quarter of each size's timings is "
-                           "left out as warm-up. The first token is the first that the model writes, of a "
+                           f"{arguments.questions} questions per size, {arguments.timed} of them for times, the first "
+                           "quarter of which is left out as warm-up. The first token is the first that the model writes, of a "
                            "document's number; total is until the answer's end, all rounds of retrieval included."}
         for size in arguments.tokens.split(","):
-            report["sizes"].append(measure(arguments.msa, arguments.model, size, arguments.questions, work))
+            report["sizes"].append(measure(arguments.msa, arguments.model, size, arguments.questions,
+                                           arguments.timed, work))
             beside(".json").write_text(json.dumps(report, indent=1) + "\n")
             beside(".md").write_text(page(report))
-        # The memories are there: this asks once more, of all sizes, and draws.
-        run(evaluation(arguments.msa, arguments.model, arguments.tokens, arguments.questions, work,
-                       "--plot", beside("-accuracy.svg"), "--out", beside("-answers.json")))
-        beside("-answers.json").unlink()
-        draw_times(report, beside("-times.svg"))
+            draw(report, beside)
     print(page(report))
 
 
