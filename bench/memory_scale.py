@@ -135,7 +135,7 @@ def measure(msa, model, size, questions, timed, work):
     }
 
 
-def page(report):
+def page(report, name):
     lines = [f"# {report['date']}: memories of growing size", "", report["about"], ""]
     rows = report["sizes"]
     def table(title, cells):
@@ -176,6 +176,7 @@ def page(report):
             ("a further question", "warm_question"), ("add one document", "add"), ("until it is encoded", "add_encoding"),
             ("the next question takes longer by", "question_after_add"), ("remove it", "remove"),
             ("the next question takes longer by", "question_after_remove")]])
+    lines.extend([f"![accuracy]({name}-accuracy.svg)", f"![times]({name}-times.svg)"])
     return "\n".join(lines)
 
 
@@ -249,9 +250,9 @@ def main():
             report["sizes"].append(measure(arguments.msa, arguments.model, size, arguments.questions,
                                            arguments.timed, work))
             beside(".json").write_text(json.dumps(report, indent=1) + "\n")
-            beside(".md").write_text(page(report))
+            beside(".md").write_text(page(report, out.name))
             draw(report, beside)
-    print(page(report))
+    print(page(report, out.name))
 
 
 if __name__ == "__main__":
