@@ -123,9 +123,13 @@ Error system_error(std::string_view doing, const std::filesystem::path& path, in
 // ---------------------------------------------------------------------------------------------
 // MappedFile
 
-Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+Result<MappedFile> MappedFile::open(const std::filesystem::path& path, Links links) {
   // Non-blocking, so that a pipe is refused below instead of waited for.
-  const Descriptor fd(open_retrying(path, O_RDONLY | O_NONBLOCK));
+  const int no_link = links == Links::refuse ? O_NOFOLLOW : 0;
+  const Descriptor fd(open_retrying(path, O_RDONLY | O_NONBLOCK | no_link));
+  if (fd.get() < 0 && no_link != 0 && errno == ELOOP)
+    return Error{Code::invalid_argument,
+                 fmt::format("{}: is a symbolic link; put the file itself there", path.string())};
   if (fd.get() < 0) return system_error("open", path, errno);
   struct stat status;
   if (::fstat(fd.get(), &status) != 0) return system_error("look at", path, errno);

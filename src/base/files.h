@@ -20,7 +20,9 @@ Error system_error(std::string_view doing, const std::filesystem::path& path, in
 // A read-only memory mapping of a whole file; move-only, unmapped once.
 class MappedFile {
  public:
-  static Result<MappedFile> open(const std::filesystem::path& path);
+  enum class Links { follow, refuse };
+  // Links::refuse: a path whose last name is a symbolic link is an invalid_argument error.
+  static Result<MappedFile> open(const std::filesystem::path& path, Links links = Links::follow);
 
   MappedFile() = default;
   MappedFile(MappedFile&&) noexcept;

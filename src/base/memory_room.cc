@@ -1,5 +1,7 @@
 #include "base/memory_room.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
@@ -79,6 +81,14 @@ uint64_t available_memory() {
 
 uint64_t resident_memory() {
   return kilobytes_line(text_of("/proc/self/status"), "VmRSS").value_or(0);
+}
+
+std::string memory_text(uint64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (value >= 1e9) return fmt::format("{:.3g} GB", value / 1e9);
+  if (value >= 1e6) return fmt::format("{:.3g} MB", value / 1e6);
+  if (value >= 1e3) return fmt::format("{:.3g} kB", value / 1e3);
+  return fmt::format("{} B", bytes);
 }
 
 }  // namespace msa

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace msa {
@@ -15,6 +16,22 @@ uint64_t available_memory();
 // Bytes of this process that are in memory now, mapped files included; 0 where the system does not
 // say.
 uint64_t resident_memory();
+
+// What may be taken for something that is to be held in memory.
+struct MemoryBudget {
+  uint64_t bytes = 0;      // there are for it
+  bool limited = false;    // whether the user set a limit, and not the system
+  uint64_t overdrawn = 0;  // what other things take beyond the limit already: then bytes is 0
+
+  // By how much the limit would have to rise for `wanted` bytes, more than there are.
+  uint64_t missing_for(uint64_t wanted) const {
+    const uint64_t more = wanted - bytes;
+    return more > UINT64_MAX - overdrawn ? UINT64_MAX : more + overdrawn;
+  }
+};
+
+// Bytes for people: "57.6 GB", "250 kB", three digits at most; units are powers of 1000.
+std::string memory_text(uint64_t bytes);
 
 // The value of the line "name: 123 kB" of a file like /proc/meminfo, in bytes.
 std::optional<uint64_t> kilobytes_line(std::string_view text, std::string_view name);

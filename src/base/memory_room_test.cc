@@ -35,6 +35,20 @@ TEST(MemoryRoom, ThisProcessHasSomeAndThereIsMore) {
   EXPECT_GT(available_memory(), 1u << 20);
 }
 
+TEST(MemoryRoom, Text) {
+  EXPECT_EQ(memory_text(0), "0 B");
+  EXPECT_EQ(memory_text(999), "999 B");
+  EXPECT_EQ(memory_text(7'340), "7.34 kB");
+  EXPECT_EQ(memory_text(400'000'000), "400 MB");
+  EXPECT_EQ(memory_text(57'600'000'000), "57.6 GB");
+}
+
+TEST(MemoryRoom, WhatIsMissingCountsWhatOthersOverdraw) {
+  EXPECT_EQ((MemoryBudget{100, true, 0}.missing_for(250)), 150u);
+  EXPECT_EQ((MemoryBudget{0, true, 40}.missing_for(250)), 290u);
+  EXPECT_EQ((MemoryBudget{0, true, UINT64_MAX - 10}.missing_for(250)), UINT64_MAX);
+}
+
 TEST(PageAdvice, NeverChangesWhatIsThere) {
   std::vector<std::byte> bytes(20000, std::byte{7});
   fetch_ahead({});

@@ -43,11 +43,11 @@ KeyChoice key_choice(KeyTier keys) {
 }
 
 // What is left for what is held of a bank, as of now: the model is in memory already.
-uint64_t room_for_bank(uint64_t memory_limit) {
+MemoryBudget room_for_bank(uint64_t memory_limit) {
   const bool limited = memory_limit > 0;
   const uint64_t taken = (limited ? resident_memory() : 0) + kQuestionBytes;
   const uint64_t all = limited ? memory_limit : available_memory();
-  return all - std::min(all, taken);
+  return {all - std::min(all, taken), limited, taken - std::min(all, taken)};
 }
 
 }  // namespace
@@ -57,7 +57,7 @@ struct Engine::Impl {
   Bank bank;
   Decoder decoder;
   std::shared_ptr<BankIndex> index;    // if routing is approximate
-  KeyBudget key_room;                  // if content takes none of it
+  MemoryBudget key_room;               // if content takes none of it
   std::optional<HeldContent> content;  // nothing: it stays mapped
   HeldKeys keys;
 
@@ -66,12 +66,12 @@ struct Engine::Impl {
         bank(std::move(b)),
         decoder(*model.impl().backend, model.impl().weights, model.impl().prefix),
         index(std::move(bank_index)),
-        key_room{room_for_bank(options.memory_limit),
-                 options.memory_limit > 0 && !few_keys_are_read(options)},
+        key_room(room_for_bank(options.memory_limit)),
         keys(*model.impl().backend, reader().manifest().kv_heads, reader().manifest().head_dim,
              few_keys_are_read(options) ? KeyChoice::full : key_choice(options.keys), key_room) {
-    if (options.content == ContentTier::held)
-      content.emplace(ContentBudget{key_room.bytes, options.memory_limit > 0});
+    if (options.content == ContentTier::held) content.emplace(key_room);
+    key_room.limited = key_room.limited && !few_keys_are_read(options);
+    keys.set_budget(key_room);
   }
 
   // What is read in full is little with an index, and mapped: no memory has to be there for it.
@@ -114,7 +114,9 @@ struct Engine::Impl {
     if (content) {
       const Result<uint64_t> needed = content->bytes_for(*snapshot);
       if (!needed) return of_bank(needed.error());
-      keys.set_budget({key_room.bytes - *needed, key_room.limited});
+      MemoryBudget left = key_room;
+      left.bytes -= *needed;
+      keys.set_budget(left);
     }
     auto held = keys.hold(std::move(snapshot));
     if (!held && held.error().code == Code::no_space && content)

@@ -122,7 +122,7 @@ TEST_P(EngineTiers, WhatDoesNotFitIsRefusedByName) {
   EXPECT_EQ(refused.error().code, Code::no_space);
   EXPECT_THAT(refused.error().message,
               AllOf(StartsWith((folder_ / "bank").string() + ": the pooled keys and values take"),
-                    HasSubstr("0 GB of the memory limit are left for them"),
+                    HasSubstr("0 B of the memory limit are left for them"),
                     HasSubstr("leave them on the disk")));
   // Much room is left beside content and keys of this size.
   options.memory_limit = uint64_t{64} << 30;

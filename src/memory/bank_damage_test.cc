@@ -96,6 +96,27 @@ TEST_F(DamagedBank, AMissingSegmentIsNamed) {
   EXPECT_THAT(error.message, HasSubstr("00000002.seg: this segment of the bank is missing"));
 }
 
+// A bank lies in its folder: what a link in it points to is not its own.
+TEST_F(DamagedBank, LinksOutOfTheBankAreRefused) {
+  const auto elsewhere = folder_ / "elsewhere.seg";
+  std::filesystem::rename(segment(2), elsewhere);
+  std::filesystem::create_symlink(elsewhere, segment(2));
+  const Error linked = snapshot_error();
+  EXPECT_EQ(linked.code, Code::invalid_argument);
+  EXPECT_THAT(linked.message, HasSubstr("00000002.seg: is a symbolic link"));
+
+  std::filesystem::remove(segment(2));
+  std::filesystem::rename(elsewhere, segment(2));
+  std::filesystem::rename(bank_ / "segments", folder_ / "segments");
+  std::filesystem::create_directory_symlink(folder_ / "segments", bank_ / "segments");
+  EXPECT_THAT(snapshot_error().message, HasSubstr("segments: is a symbolic link"));
+  for (const auto& writer :
+       {BankWriter::open(bank_), BankWriter::open_or_create(bank_, small_manifest())}) {
+    ASSERT_FALSE(writer.ok());
+    EXPECT_THAT(writer.error().message, HasSubstr("segments: is a symbolic link"));
+  }
+}
+
 TEST_F(DamagedBank, SwappedSegmentsAreFound) {
   std::filesystem::rename(segment(2), segment(9));
   std::filesystem::copy_file(segment(1), segment(2));

@@ -65,6 +65,17 @@ Result<void> check_is_bank(const fs::path& folder) {
                  fmt::format("{}: is not a memory bank (has no {}); check the path, or encode "
                              "documents to make a bank",
                              folder.string(), kCatalogueFile)};
+  return check_segment_folder(folder);
+}
+
+Result<void> check_segment_folder(const fs::path& folder) {
+  std::error_code failed;
+  if (fs::is_symlink(fs::symlink_status(folder / kSegmentFolder, failed)))
+    return Error{
+        Code::invalid_argument,
+        fmt::format("{}: is a symbolic link, but a bank lies in its folder; move the whole "
+                    "bank, and link to that if need be",
+                    (folder / kSegmentFolder).string())};
   return {};
 }
 

@@ -28,6 +28,8 @@ bool is_plain_file_name(std::string_view name);
 
 // Whether `folder` is a memory bank's; the error says what it is instead.
 Result<void> check_is_bank(const std::filesystem::path& folder);
+// An error if segments/ is a symbolic link, which would let a bank reach out of its folder.
+Result<void> check_segment_folder(const std::filesystem::path& folder);
 
 std::filesystem::path folder_of(const std::filesystem::path& file);
 // Makes the names in `folder` durable.

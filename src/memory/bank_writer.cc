@@ -393,6 +393,7 @@ Result<std::unique_ptr<BankWriter>> open_or_create_numbered(const fs::path& fold
   if (!fs::exists(file, ignored)) MSA_TRY(check_free_for_bank(folder));
   MSA_TRY(make_folder(folder));
   MSA_ASSIGN(FolderLock lock, FolderLock::take(folder));
+  MSA_TRY(check_segment_folder(folder));
   MSA_TRY(make_folder(folder / kSegmentFolder));
 
   // Asked again: another process may have made the bank before it gave the lock back.

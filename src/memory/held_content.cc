@@ -17,10 +17,6 @@
 namespace msa {
 namespace {
 
-std::string gigabytes(uint64_t bytes) {
-  return fmt::format("{:.3g} GB", static_cast<double>(bytes) / 1e9);
-}
-
 // The stored bytes of a layer's content, whichever type it has.
 std::span<const std::byte> stored(const SegmentLayer& layer) {
   if (layer.content_int8.heads > 0) return layer.content_int8.bytes();
@@ -105,9 +101,9 @@ Result<uint64_t> HeldContent::bytes_for(const Snapshot& snapshot) const {
         Code::no_space,
         fmt::format("the pooled keys and values take {} in memory, {} of the {} are left for "
                     "them; allow {} more, or leave them on the disk, mapped",
-                    gigabytes(*bytes), gigabytes(budget_.bytes),
+                    memory_text(*bytes), memory_text(budget_.bytes),
                     budget_.limited ? "memory limit" : "memory",
-                    gigabytes(*bytes - budget_.bytes))};
+                    memory_text(budget_.missing_for(*bytes)))};
   return *bytes;
 }
 

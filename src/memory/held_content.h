@@ -9,15 +9,11 @@
 #include <optional>
 #include <span>
 
+#include "base/memory_room.h"
 #include "memory/snapshot.h"
 #include "msa/result.h"
 
 namespace msa {
-
-struct ContentBudget {
-  uint64_t bytes = 0;    // there are for content
-  bool limited = false;  // whether the user set a limit; for messages
-};
 
 // Bytes of memory that the content of all of a snapshot's segments takes, rows of removed documents
 // included. Nothing if they do not fit 64 bits.
@@ -32,7 +28,7 @@ bool is_mapped(const SegmentView& segment, std::span<const std::byte> rows);
 // is the host's, whatever the backend. One caller at a time.
 class HeldContent {
  public:
-  explicit HeldContent(ContentBudget budget) : budget_(budget) {}
+  explicit HeldContent(MemoryBudget budget) : budget_(budget) {}
 
   // What holding `snapshot` takes, as content_bytes(). A `no_space` error if that is more than the
   // budget: it says how much is missing.
@@ -51,7 +47,7 @@ class HeldContent {
   struct SegmentContent;  // one segment's copy
   static std::shared_ptr<const SegmentContent> copy(const SegmentView& segment);
 
-  ContentBudget budget_;
+  MemoryBudget budget_;
   std::shared_ptr<const Snapshot> source_, held_;  // the last snapshot, and what it became
   std::map<int64_t, std::shared_ptr<const SegmentContent>> segments_;  // by id
   uint64_t bytes_ = 0;

@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-constexpr ContentBudget kPlenty{std::numeric_limits<uint64_t>::max(), false};
+constexpr MemoryBudget kPlenty{std::numeric_limits<uint64_t>::max(), false};
 
 std::span<const std::byte> stored(const SegmentLayer& layer) {
   if (layer.content_int8.heads > 0) return layer.content_int8.bytes();
@@ -76,7 +76,7 @@ TEST(ContentBytes, OfThePublishedModelAreThoseOfTheFormula) {
             "the pooled keys and values take 115 GB in memory, 64 GB of the memory limit are left "
             "for them; allow 51.2 GB more, or leave them on the disk, mapped");
   EXPECT_THAT(HeldContent({0, false}).bytes_for(snapshot).error().message,
-              HasSubstr("0 GB of the memory are left"));
+              HasSubstr("0 B of the memory are left"));
   EXPECT_EQ(*HeldContent({115'200'000'000, true}).bytes_for(snapshot), 115'200'000'000u);
   EXPECT_FALSE(HeldContent({115'199'999'999, true}).bytes_for(snapshot).ok());
 }

@@ -14,10 +14,6 @@
 namespace msa {
 namespace {
 
-std::string gigabytes(uint64_t bytes) {
-  return fmt::format("{:.3g} GB", static_cast<double>(bytes) / 1e9);
-}
-
 size_t aligned(size_t bytes) {
   constexpr size_t kLine = 64;
   return (bytes + kLine - 1) / kLine * kLine;
@@ -45,7 +41,7 @@ std::optional<KeyBytes> key_bytes(uint64_t rows, size_t layers, size_t kv_heads,
 }
 
 Result<std::optional<KeyFormat>> choose_keys(KeyChoice choice, const KeyBytes& bytes,
-                                             const KeyBudget& budget) {
+                                             const MemoryBudget& budget) {
   using Choice = std::optional<KeyFormat>;
   const auto fits = [&](uint64_t needed) { return needed <= budget.bytes; };
   switch (choice) {
@@ -74,15 +70,15 @@ Result<std::optional<KeyFormat>> choose_keys(KeyChoice choice, const KeyBytes& b
                                                              : "even as int4";
   std::string fitting;
   if (choice == KeyChoice::full && fits(bytes.int8))
-    fitting = fmt::format(", or hold them as int8 ({})", gigabytes(bytes.int8));
+    fitting = fmt::format(", or hold them as int8 ({})", memory_text(bytes.int8));
   else if (choice != KeyChoice::automatic && choice != KeyChoice::int4 && fits(bytes.int4))
-    fitting = fmt::format(", or hold them as int4 ({})", gigabytes(bytes.int4));
+    fitting = fmt::format(", or hold them as int4 ({})", memory_text(bytes.int4));
   return Error{Code::no_space,
                fmt::format("the routing keys take {} {}, {} of the {} are left for them; allow {} "
                            "more{}",
-                           gigabytes(wanted), named, gigabytes(budget.bytes),
+                           memory_text(wanted), named, memory_text(budget.bytes),
                            budget.limited ? "memory limit" : "memory",
-                           gigabytes(wanted - budget.bytes), fitting)};
+                           memory_text(budget.missing_for(wanted)), fitting)};
 }
 
 // All arrays lie in one piece of the backend's memory, layer after layer.

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/memory_room.h"
 #include "kernels/backend.h"
 #include "memory/snapshot.h"
 #include "msa/result.h"
@@ -31,21 +32,17 @@ struct KeyBytes {
 std::optional<KeyBytes> key_bytes(uint64_t rows, size_t layers, size_t kv_heads, size_t head_dim,
                                   DType dtype);
 
-struct KeyBudget {
-  uint64_t bytes = 0;    // there are for routing keys
-  bool limited = false;  // whether the user set a limit: then nothing that is larger is held
-};
-
 // Nothing: in full. What is asked for but does not fit is a `no_space` error that says what would;
 // keys in full need no memory of their own, and do without any where no limit was set.
 Result<std::optional<KeyFormat>> choose_keys(KeyChoice choice, const KeyBytes& bytes,
-                                             const KeyBudget& budget);
+                                             const MemoryBudget& budget);
 
 // Holds the keys of a bank's segments for scanning. Segments never change, so what was made of one
 // is used by every later snapshot that has it. One caller at a time.
 class HeldKeys {
  public:
-  HeldKeys(Backend& backend, size_t kv_heads, size_t head_dim, KeyChoice choice, KeyBudget budget)
+  HeldKeys(Backend& backend, size_t kv_heads, size_t head_dim, KeyChoice choice,
+           MemoryBudget budget)
       : backend_(backend),
         kv_heads_(kv_heads),
         head_dim_(head_dim),
@@ -53,7 +50,7 @@ class HeldKeys {
         budget_(budget) {}
 
   // For later snapshots: what is held beside the keys has grown or shrunk.
-  void set_budget(KeyBudget budget) { budget_ = budget; }
+  void set_budget(MemoryBudget budget) { budget_ = budget; }
 
   // `snapshot` with its keys held: the same one, or a copy whose layers have compressed keys and
   // that keeps `snapshot` alive. What is new is read from the segments once, in pieces that do not
@@ -71,7 +68,7 @@ class HeldKeys {
   Backend& backend_;
   size_t kv_heads_, head_dim_;
   KeyChoice choice_;
-  KeyBudget budget_;
+  MemoryBudget budget_;
   std::shared_ptr<const Snapshot> source_, held_;  // the last snapshot, and what it became
   std::map<int64_t, std::shared_ptr<const SegmentKeys>> segments_;  // of held_, by id
   std::optional<KeyFormat> format_;

@@ -60,15 +60,19 @@ TEST(ChooseKeys, TheMostExactThatFits) {
   };
   EXPECT_EQ(
       refusal(KeyChoice::automatic, 600'000'000, true),
-      "the routing keys take 1 GB even as int4, 0.6 GB of the memory limit are left for them; "
-      "allow 0.4 GB more");
+      "the routing keys take 1 GB even as int4, 600 MB of the memory limit are left for them; "
+      "allow 400 MB more");
   EXPECT_THAT(refusal(KeyChoice::full, 2'500'000'000, true), HasSubstr("hold them as int8 (2 GB)"));
   EXPECT_THAT(refusal(KeyChoice::full, 1'500'000'000, true), HasSubstr("hold them as int4 (1 GB)"));
   EXPECT_THAT(
       refusal(KeyChoice::int8, 1'500'000'000, false),
-      HasSubstr("1.5 GB of the memory are left for them; allow 0.5 GB more, or hold them as "
+      HasSubstr("1.5 GB of the memory are left for them; allow 500 MB more, or hold them as "
                 "int4 (1 GB)"));
-  EXPECT_THAT(refusal(KeyChoice::int4, 0, true), HasSubstr("take 1 GB as int4, 0 GB of"));
+  EXPECT_THAT(refusal(KeyChoice::int4, 0, true), HasSubstr("take 1 GB as int4, 0 B of"));
+  // What others take beyond the limit is missing as well.
+  const auto overdrawn = choose_keys(KeyChoice::automatic, bytes, {0, true, 250'000'000});
+  ASSERT_FALSE(overdrawn.ok());
+  EXPECT_THAT(overdrawn.error().message, HasSubstr("allow 1.25 GB more"));
 }
 
 class HeldKeysTest : public testing::TestWithParam<KeyChoice> {
@@ -84,7 +88,7 @@ class HeldKeysTest : public testing::TestWithParam<KeyChoice> {
     ASSERT_TRUE(made.ok()) << made.error().message;
     backend_ = std::move(*made);
   }
-  HeldKeys keys(KeyChoice choice, KeyBudget budget = {kPlenty, false}) {
+  HeldKeys keys(KeyChoice choice, MemoryBudget budget = {kPlenty, false}) {
     return HeldKeys(*backend_, manifest_.kv_heads, manifest_.head_dim, choice, budget);
   }
   std::shared_ptr<BankReader> reader() {

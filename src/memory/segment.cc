@@ -168,7 +168,7 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& file, uint64_t
 Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number,
                               const SegmentShape& shape) {
   Segment segment;
-  MSA_ASSIGN(segment.file_, MappedFile::open(file));
+  MSA_ASSIGN(segment.file_, MappedFile::open(file, MappedFile::Links::refuse));
   const std::span<const std::byte> bytes = segment.file_.bytes();
 
   SegmentHeader header;
