@@ -142,6 +142,12 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path, Links lin
   void* data = ::mmap(nullptr, file.size_, PROT_READ, MAP_SHARED, fd.get(), 0);
   if (data == MAP_FAILED) {
     file.size_ = 0;
+    if (errno == ENODEV)
+      return Error{
+          Code::unsupported,
+          fmt::format("{}: its file system cannot map files into memory; move it to a disk "
+                      "that can",
+                      path.string())};
     return system_error("map", path, errno);
   }
   file.data_ = static_cast<const std::byte*>(data);

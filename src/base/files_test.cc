@@ -140,6 +140,29 @@ TEST(MappedFile, DroppingGivesMemoryBack) {
   EXPECT_LT(resident_pages(), before - kPages / 2);
 }
 
+TEST(MappedFile, SaysWhereNothingCanBeMapped) {
+  // sysfs: files like any other, that cannot be mapped.
+  const std::filesystem::path file = "/sys/kernel/mm/transparent_hugepage/enabled";
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << file << ": not there";
+  const auto mapped = MappedFile::open(file);
+  ASSERT_FALSE(mapped.ok());
+  EXPECT_EQ(mapped.error().code, Code::unsupported);
+  EXPECT_THAT(mapped.error().message,
+              AllOf(StartsWith(file.string()), HasSubstr("cannot map files into memory")));
+}
+
+TEST(MappedFile, LinksAreRefusedWhereAskedFor) {
+  const TestFolder folder;
+  folder.put("file", "abc");
+  std::filesystem::create_symlink("file", folder / "link");
+  EXPECT_TRUE(MappedFile::open(folder / "link").ok());
+  EXPECT_TRUE(MappedFile::open(folder / "file", MappedFile::Links::refuse).ok());
+  const auto refused = MappedFile::open(folder / "link", MappedFile::Links::refuse);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::invalid_argument);
+  EXPECT_THAT(refused.error().message, HasSubstr("link: is a symbolic link"));
+}
+
 TEST(MappedFile, RefusesWhatIsNoRegularFile) {
   const TestFolder folder;
   const auto missing = MappedFile::open(folder / "missing");
