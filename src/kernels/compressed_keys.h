@@ -119,7 +119,9 @@ struct CompressedBlock {
 struct RouteCandidates {
   // In no particular order; scores are those of the compressed keys.
   std::vector<RouteHit> documents;
-  std::vector<float> uppers;  // of each document: its score by the keys in full is at most this
+  // Of each document: what its score by the keys in full is at most; with int4, by three standard
+  // deviations.
+  std::vector<float> uppers;
   // The k best by the keys in full are certainly among them: always with int8 unless too many
   // documents are too close to each other; else they are so with overwhelming probability.
   bool certain = true;

@@ -55,7 +55,6 @@ void multiply(const Unit& unit, KeyFormat format, int32_t* HWY_RESTRICT sums) {
 using D8 = hn::CappedTag<uint8_t, kVector>;
 using D16 = hn::Repartition<int16_t, D8>;
 using D32 = hn::Repartition<int32_t, D8>;
-using DF = hn::RebindToFloat<D32>;
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
 constexpr size_t kMostQueries = HWY_TARGET == HWY_AVX2 ? 8 : 16;
