@@ -87,6 +87,7 @@ def changes(msa, model, bank, scratch):
     if not program.exists():
         sys.exit(f"memory_scale: there is no {program}; build it (-DMSA_BENCHMARKS=ON), or give --msa of such a build")
     inside = json.loads(run([program, model, bank, "--repeats", 2 * REPEATS - 1, "--json"])[0])
+    inside["bank"] = bank.name  # where it lay is nobody's business
     run([msa, "memory", "compact", "-b", bank])  # takes the removed documents' segments away
     return {"open_seconds": median(opened), "add_seconds": median(added), "add_inside_seconds": median(encoding),
             "remove_seconds": median(removed), "one_process": inside}

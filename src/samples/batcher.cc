@@ -92,8 +92,8 @@ class Step {
 
   // Adds the sample if its tokens fit; otherwise the batch stays as it was.
   bool add(const Sample& sample) {
-    if (options_.reading_share > 0 && random_.chance(options_.reading_share))
-      return add_reading(sample);
+    const double reading_share = sample.reading_share.value_or(options_.reading_share);
+    if (reading_share > 0 && random_.chance(reading_share)) return add_reading(sample);
     // Documents are told apart by their text: across samples where they form one memory, else
     // within the sample.
     if (!options_.share_documents) known_.clear();

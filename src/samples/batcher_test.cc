@@ -528,6 +528,24 @@ TEST(Batcher, ReadingExercisesAreAShareOfTheSamples) {
   EXPECT_EQ(batch.doc_subject.size(), batch.documents());
 }
 
+TEST(Batcher, SamplesMaySayWhetherTheyBecomeReadingExercises) {
+  BatchOptions options;
+  options.tokens = 30'000;
+  options.documents = 1;
+  options.reading_share = 0.5;
+  for (const double share : {0.0, 1.0}) {
+    const auto from = batcher(options, [&](uint64_t index) {
+      Sample sample = testing::random_sample(index);
+      sample.reading_share = share;
+      return sample;
+    });
+    const Batch batch = next(*from);
+    ASSERT_GT(batch.queries(), 10u);
+    for (size_t q = 0; q < batch.queries(); ++q)
+      EXPECT_EQ(batch.query_group[q] < 0, share == 1) << q;
+  }
+}
+
 TEST(Batcher, SubjectsAreTitlesOrFirstWords) {
   BatchOptions options;
   options.documents = 4;

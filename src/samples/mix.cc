@@ -42,6 +42,7 @@ class Mix final : public SampleSource {
   Result<Sample> next() override {
     const size_t chosen = choose(position_);
     MSA_ASSIGN(Sample sample, sources_[chosen].source->next());
+    if (sources_[chosen].reading_share) sample.reading_share = sources_[chosen].reading_share;
     ++position_;
     ++taken_[chosen];
     return sample;

@@ -102,6 +102,18 @@ TEST(Mix, MixesOfMixes) {
   EXPECT_GT(counts['z'], 60u);
 }
 
+TEST(Mix, SourcesMaySayHowManyOfTheirSamplesAreReadingExercises) {
+  std::vector<WeightedSource> sources;
+  sources.push_back({counting("a"), 1});
+  sources.push_back({counting("b"), 1, 0.25});
+  const auto source = mix_sources(std::move(sources), 1);
+  for (int i = 0; i < 50; ++i) {
+    const Sample sample = source->next().value();
+    EXPECT_EQ(sample.reading_share,
+              sample.where[0] == 'b' ? std::optional<double>(0.25) : std::nullopt);
+  }
+}
+
 TEST(Mix, PassesErrorsOn) {
   std::vector<WeightedSource> sources;
   sources.push_back({std::make_unique<Failing>(), 1});

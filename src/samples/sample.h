@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,8 @@ struct Sample {
   std::vector<SampleDocument> documents;
   std::vector<SampleQuestion> questions;
   std::string where;  // "train.jsonl:17" or "encyclopaedia:93", for messages
+  // Overrides BatchOptions::reading_share for this sample, if its source says so.
+  std::optional<double> reading_share;
 };
 
 // What keeps the sample from being used ("question 2: its step 1 names document 7 of 5; …"), worded

@@ -51,6 +51,7 @@ std::unique_ptr<SampleSource> make_sample_source(MakeSample make);
 struct WeightedSource {
   std::unique_ptr<SampleSource> source;
   double weight = 1;
+  std::optional<double> reading_share = std::nullopt;  // given to its samples
 };
 std::unique_ptr<SampleSource> mix_sources(std::vector<WeightedSource> sources, uint64_t seed);
 

@@ -27,6 +27,7 @@ namespace {
 
 struct Settings {
   size_t documents = 24, questions = 14, max_words = 110;
+  std::optional<size_t> countries;
   Hops hops = Hops::mixed;
   double invented = 0.6, renamed = 0.1;
 };
@@ -36,6 +37,8 @@ constexpr std::string_view kName = "factbook";
 constexpr uint64_t kDistractorsPerCountry = 64;
 // A country with fewer records gives too few questions to be worth a place in a sample.
 constexpr size_t kMinRecords = 60;
+// Asked about in a sample.
+constexpr size_t kFewestFacts = 9, kMostCountries = 32;
 // Shares of the questions where hops are mixed, of a thousand.
 constexpr uint64_t kTwoHopShare = 250, kCountryShare = 70;
 
@@ -144,9 +147,12 @@ class FactbookTask::Builder {
   Sample build() {
     choose_countries();
     // Few facts, asked about several countries each, bring lookalikes of both sorts: the same field
-    // of other countries and other fields of the same country.
+    // of other countries and other fields of the same country. Few countries have questions enough
+    // only for many facts.
+    const size_t wanted =
+        std::clamp(task_.settings_.questions / entities_.size(), kFewestFacts, facts().size() / 4);
     std::vector<size_t> pool;
-    while (pool.size() < 9) {
+    while (pool.size() < wanted) {
       const size_t fact = draw_.below(facts().size());
       if (task_.field_of_fact_[fact] && std::ranges::find(pool, fact) == pool.end())
         pool.push_back(fact);
@@ -182,7 +188,7 @@ class FactbookTask::Builder {
   }
 
   void choose_countries() {
-    const size_t count = 3 + draw_.below(4);
+    const size_t count = task_.settings_.countries.value_or(3 + draw_.below(4));
     while (entities_.size() < count) {
       Entity entity;
       const bool is_invented = draw_.chance(task_.settings_.invented);
@@ -404,6 +410,10 @@ Result<Settings> read_settings(const TaskOptions& options) {
       MSA_TRY(read_count(kName, name, value, 4, 4096, settings.documents));
     } else if (name == "questions") {
       MSA_TRY(read_count(kName, name, value, 1, 1024, settings.questions));
+    } else if (name == "countries") {
+      size_t countries = 0;
+      MSA_TRY(read_count(kName, name, value, 1, kMostCountries, countries));
+      settings.countries = countries;
     } else if (name == "max_words") {
       MSA_TRY(read_count(kName, name, value, 10, 1000, settings.max_words));
     } else if (name == "invented") {
@@ -415,8 +425,8 @@ Result<Settings> read_settings(const TaskOptions& options) {
     } else {
       return Error{
           Code::invalid_argument,
-          fmt::format("task factbook: no setting '{}'; known are documents, questions, hops, "
-                      "invented, renamed and max_words",
+          fmt::format("task factbook: no setting '{}'; known are documents, questions, countries, "
+                      "hops, invented, renamed and max_words",
                       name)};
     }
   }
@@ -435,6 +445,8 @@ TaskDescription describe_factbook_task() {
           "countries in tests",
           {{"documents", "records per sample (24)"},
            {"questions", "questions per sample, fewer if its records do not give so many (14)"},
+           {"countries",
+            "countries per sample, as many to tell apart as fields if they are few (3 to 6)"},
            {"hops",
             "1, 2 or mixed: whether a second record must be found by what the first says (mixed)"},
            {"invented", "share of countries that are invented (0.6; in tests 0)"},

@@ -487,6 +487,31 @@ TEST(Factbook, SettingsShapeTheSamples) {
   }
 }
 
+// One country in many records is what the whole collection has most of, and what a question is
+// hardest to route in.
+TEST(Factbook, FewCountriesGiveManyFields) {
+  const Task* const task = make(Split::train, {{"documents", "80"},
+                                               {"questions", "24"},
+                                               {"hops", "1"},
+                                               {"countries", "2"},
+                                               {"max_words", "24"}});
+  double fields_asked = 0;
+  for (uint64_t i = 0; i < 50; ++i) {
+    const Sample sample = task->sample(i);
+    std::set<std::string> countries, asked;
+    for (const SampleDocument& document : sample.documents)
+      countries.insert(document.title.substr(0, document.title.find(": ")));
+    EXPECT_EQ(countries.size(), 2u);
+    EXPECT_EQ(sample.documents.size(), 80u);
+    for (const SampleQuestion& question : sample.questions) {
+      const std::string& title = sample.documents[question.steps[0][0]].title;
+      asked.insert(title.substr(title.find(": ")));
+    }
+    fields_asked += static_cast<double>(asked.size()) / 50;
+  }
+  EXPECT_GT(fields_asked, 8);
+}
+
 TEST(Factbook, WrongSettingsAndFilesAreErrors) {
   const auto fails = [](const TaskOptions& options, Code code, const auto& message) {
     const auto task = make_factbook_task(options);
@@ -502,6 +527,8 @@ TEST(Factbook, WrongSettingsAndFilesAreErrors) {
   fails(options(Split::train, {{"questions", ""}}), Code::invalid_argument, HasSubstr("questions"));
   fails(options(Split::train, {{"invented", "1.5"}}), Code::invalid_argument, HasSubstr("0 to 1"));
   fails(options(Split::train, {{"invented", "nan"}}), Code::invalid_argument, HasSubstr("0 to 1"));
+  fails(options(Split::train, {{"countries", "0"}}), Code::invalid_argument,
+        HasSubstr("from 1 to 32"));
   fails(options(Split::train, {{"hops", "3"}}), Code::invalid_argument, HasSubstr("mixed"));
   TaskOptions nowhere = options(Split::train);
   nowhere.data = "no-such-folder";

@@ -26,7 +26,7 @@ Result<std::unique_ptr<SampleSource>> open_data(const std::vector<train::DataEnt
       const std::shared_ptr<const Task> task = std::move(made);
       source = make_sample_source([task](uint64_t index) { return task->sample(index); });
     }
-    sources.push_back({std::move(source), entry.weight});
+    sources.push_back({std::move(source), entry.weight, entry.reading_share});
   }
   return mix_sources(std::move(sources), seed);
 }

@@ -90,13 +90,36 @@ TEST(Muon, IsForTheMatricesOfLayers) {
   const auto adamw = updated({.learning_rate = 0.1});
   const auto muon = updated({.learning_rate = 0.1, .kind = OptimizerKind::muon});
   const auto gains = updated({.learning_rate = 0.1, .head_norm_rate = 3});
+  const auto embeddings = updated({.learning_rate = 0.1, .embedding_rate = 5});
   for (size_t i = 0; i < names.size(); ++i) {
-    const bool matrix = i == 1, gain = i == 2;
+    const bool embedding = i == 0, matrix = i == 1, gain = i == 2;
     EXPECT_EQ(torch::equal(adamw[i].second, muon[i].second), !matrix) << names[i];
     EXPECT_EQ(torch::equal(adamw[i].second, gains[i].second), !gain) << names[i];
+    EXPECT_EQ(torch::equal(adamw[i].second, embeddings[i].second), !embedding) << names[i];
   }
   // Of one step of AdamW each gain moves by the learning rate, here by three.
   EXPECT_NEAR((gains[2].second - 1).abs().mean().item<double>(), 0.3, 1e-4);
+  // Embeddings learn faster, and decay as before: each moves by 0.5, or by 0.1.
+  EXPECT_NEAR((embeddings[0].second - adamw[0].second).abs().mean().item<double>(), 0.4, 1e-4);
+}
+
+// AdamW's first step after many of Muon is one of AdamW: the squares it divides by are those of all
+// steps, not of its first alone.
+TEST(Muon, AdamWCanFollow) {
+  torch::manual_seed(8);
+  std::vector<std::pair<std::string, Tensor>> parameters;
+  parameters.emplace_back("model.layers.0.mlp.up_proj.weight",
+                          torch::randn({32, 32}).set_requires_grad(true));
+  Optimizer optimizer(parameters, {});
+  Tensor& values = parameters[0].second;
+  const auto step = [&](OptimizerKind kind) {
+    values.mutable_grad() = 0.01 * torch::randn(values.sizes());
+    optimizer.update({.learning_rate = 0.001, .kind = kind}, 0);
+  };
+  for (int i = 0; i < 300; ++i) step(OptimizerKind::muon);
+  const Tensor before = values.detach().clone();
+  step(OptimizerKind::adamw);
+  EXPECT_LT((values.detach() - before).abs().max().item<double>(), 0.005);
 }
 
 }  // namespace

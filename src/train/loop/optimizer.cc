@@ -39,7 +39,8 @@ Optimizer::Optimizer(const std::vector<std::pair<std::string, torch::Tensor>>& p
     slots_.push_back({name, values, torch::zeros_like(values.detach()),
                       torch::zeros_like(values.detach()),
                       values.dim() == 2 && name.find(".layers.") != std::string::npos,
-                      name.ends_with(".q_norm.weight") || name.ends_with(".k_norm.weight")});
+                      name.ends_with(".q_norm.weight") || name.ends_with(".k_norm.weight"),
+                      name.ends_with("embed_tokens.weight")});
 }
 
 double Optimizer::gradient_norm() const {
@@ -69,15 +70,24 @@ void Optimizer::update(const UpdateRule& rule, double norm) {
   for (const Slot& slot : slots_) {
     const torch::Tensor& gradient = slot.values.grad();
     if (!gradient.defined()) continue;
-    step.weight_decay = slot.values.dim() >= 2 ? options_.weight_decay : 0;
-    step.learning_rate = rule.learning_rate * (slot.head_norm ? rule.head_norm_rate : 1);
-    if (rule.kind == OptimizerKind::muon && slot.layer_matrix)
+    const double multiple = slot.head_norm   ? rule.head_norm_rate
+                            : slot.embedding ? rule.embedding_rate
+                                             : 1;
+    step.learning_rate = rule.learning_rate * multiple;
+    // What faster learning is for must not be forgotten faster.
+    step.weight_decay =
+        slot.values.dim() >= 2 && multiple > 0 ? options_.weight_decay / multiple : 0;
+    if (rule.kind == OptimizerKind::muon && slot.layer_matrix) {
       muon_update(slot.values, gradient, slot.mean,
                   {.learning_rate = step.learning_rate,
                    .weight_decay = step.weight_decay,
                    .gradient_scale = step.gradient_scale},
                   torch::kBFloat16);
-    else if (slot.values.is_cpu())
+      // For AdamW, should it follow: its correction takes all updates to have been counted here.
+      slot.square.mul_(step.beta2)
+          .addcmul_(gradient, gradient,
+                    (1 - step.beta2) * step.gradient_scale * step.gradient_scale);
+    } else if (slot.values.is_cpu())
       adamw_update(elements(slot.values), elements(gradient.contiguous()), elements(slot.mean),
                    elements(slot.square), step);
     else

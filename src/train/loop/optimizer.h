@@ -16,6 +16,7 @@ struct UpdateRule {
   double learning_rate = 0;
   OptimizerKind kind = OptimizerKind::adamw;
   double head_norm_rate = 1;  // of the gains of q_norm and k_norm, in learning rates
+  double embedding_rate = 1;  // of the token embeddings, likewise
 };
 
 class Optimizer {
@@ -28,8 +29,8 @@ class Optimizer {
   double gradient_norm() const;
   // Applies the gradients, scaled down to the clipping norm where `norm` exceeds it. Parameters
   // without a gradient stay as they are. Muon is for the layers' matrices; vectors, embeddings and
-  // the output matrix go with AdamW then too. The two share the running mean of the gradients, so
-  // that one can follow the other.
+  // the output matrix go with AdamW then too. The two share the running mean of the gradients, and
+  // that of their squares is kept up for AdamW, so that one can follow the other.
   void update(const UpdateRule& rule, double norm);
   // Lets go of the gradients: the next backward pass starts new ones.
   void drop_gradients();
@@ -42,6 +43,7 @@ class Optimizer {
     torch::Tensor values, mean, square;  // of the parameter's shape, float32
     bool layer_matrix = false;           // what Muon is for
     bool head_norm = false;              // the gains of q_norm or k_norm
+    bool embedding = false;              // of tokens; where it is tied, the output matrix too
   };
   const std::vector<Slot>& slots() const { return slots_; }
 

@@ -33,18 +33,18 @@ const std::vector<std::string_view> kShapeKeys = {
     "rms_norm_eps", "max_positions", "tied_embeddings", "vocabulary",  "decouple_router",
     "head_reduce",  "query_reduce",  "chunk_reduce",    "aux_loss",    "temperature"};
 const std::vector<std::string_view> kPhaseKeys = {
-    "name",      "steps",      "tokens",     "learning_rate",
-    "continue",  "schedule",   "optimizer",  "head_norm_rate",
-    "lm_weight", "aux_weight", "aux_loss",   "include_positives",
-    "top_k",     "negatives",  "accumulate", "checkpoint_activations",
-    "batch",     "data"};
+    "name", "steps", "tokens", "learning_rate", "continue", "schedule", "optimizer",
+    "head_norm_rate", "embedding_rate", "lm_weight", "aux_weight", "aux_loss", "include_positives",
+    "top_k", "negatives", "accumulate", "checkpoint_activations", "batch",
+    // Lists of their own:
+    "data"};
 const std::vector<std::string_view> kScheduleKeys = {"kind", "warmup_steps", "final_share"};
 const std::vector<std::string_view> kBatchKeys = {
     "documents",     "tokens",        "max_document_tokens", "share_documents", "max_number_digits",
     "number_weight", "answer_weight", "text_weight",         "document_weight", "repeat_share",
     "repeat_tokens", "reading_share", "reading_documents"};
-const std::vector<std::string_view> kEntryKeys = {"task", "file",     "split",
-                                                  "seed", "settings", "weight"};
+const std::vector<std::string_view> kEntryKeys = {"task",     "file",   "split",        "seed",
+                                                  "settings", "weight", "reading_share"};
 const std::vector<std::string_view> kOptimizerKeys = {"betas", "eps", "weight_decay", "clip"};
 const std::vector<std::string_view> kEvaluationKeys = {"every", "batches", "top_k",
                                                        "batch", "data",    "seed"};
@@ -202,6 +202,9 @@ Result<DataEntry> read_entry(const JsonSection& section, bool test, uint64_t see
   entry.test = split == 1;
   MSA_ASSIGN(entry.seed, section.whole("seed", 0, kMaxSeed, seed));
   MSA_ASSIGN(entry.weight, section.real("weight", 1e-9, 1e9, 1));
+  if (section.has("reading_share")) {
+    MSA_ASSIGN(entry.reading_share, section.real("reading_share", 0, 1, 0));
+  }
   if (const Json* settings = section.find("settings")) {
     if (!settings->is_object())
       return section.error("settings", "is not an object", "give {\"name\": value, …}");
@@ -287,6 +290,7 @@ Result<Phase> read_phase(const JsonSection& section, size_t top_k, const std::st
   MSA_ASSIGN(const size_t optimizer, section.choice("optimizer", {"adamw", "muon"}, 0));
   phase.optimizer = optimizer == 0 ? OptimizerKind::adamw : OptimizerKind::muon;
   MSA_ASSIGN(phase.head_norm_rate, section.real("head_norm_rate", 0, 1000, 1));
+  MSA_ASSIGN(phase.embedding_rate, section.real("embedding_rate", 0, 1000, 1));
   MSA_ASSIGN(phase.lm_weight, section.real("lm_weight", 0, kMaxWeight, phase.lm_weight));
   MSA_ASSIGN(phase.aux_weight, section.real("aux_weight", 0, kMaxWeight, phase.aux_weight));
   if (phase.lm_weight == 0 && phase.aux_weight == 0)

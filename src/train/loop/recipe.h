@@ -24,6 +24,7 @@ struct DataEntry {
   uint64_t seed = 0;
   std::map<std::string, std::string> settings;  // of the maker
   double weight = 1;                            // share of the samples, relative to its neighbours
+  std::optional<double> reading_share;          // instead of the batch's, for its samples
 };
 
 enum class ScheduleKind { constant, linear, cosine };
@@ -46,6 +47,7 @@ struct Phase {
   Schedule schedule;
   OptimizerKind optimizer = OptimizerKind::adamw;
   double head_norm_rate = 1;  // of the gains of q_norm and k_norm, in learning rates
+  double embedding_rate = 1;  // of the token embeddings, likewise
   double lm_weight = 1, aux_weight = 1;
   std::string aux_loss = "INFONCE";  // a name that parse_aux_loss() knows
   double include_positives = 0;      // share of steps that do

@@ -56,7 +56,7 @@ TEST(Recipe, ReadsEverything) {
     "phases": [
       {"name": "router", "steps": 2e3, "learning_rate": 1e-4, "lm_weight": 0.1, "aux_weight": 1,
        "aux_loss": "BCE", "include_positives": true, "top_k": 1, "accumulate": 2,
-       "checkpoint_activations": true, "optimizer": "muon", "head_norm_rate": 4,
+       "checkpoint_activations": true, "optimizer": "muon", "head_norm_rate": 4, "embedding_rate": 20,
        "negatives": 2048,
        "schedule": {"kind": "linear", "warmup_steps": 50, "final_share": 0.5},
        "batch": {"documents": 16, "tokens": 2048, "max_document_tokens": 100,
@@ -66,7 +66,7 @@ TEST(Recipe, ReadsEverything) {
                  "reading_documents": 2},
        "data": [{"task": "encyclopaedia", "split": "train", "seed": 7, "weight": 2,
                  "settings": {"hops": 2, "kind": "mixed", "strict": true}},
-                {"file": "x.jsonl", "weight": 1}]},
+                {"file": "x.jsonl", "weight": 1, "reading_share": 0.75}]},
       {"name": "main", "tokens": 500000, "continue": true, "top_k": [1, 2, 4],
        "data": [{"task": "needle"}]}]})");
   ASSERT_TRUE(read.ok()) << read.error().message;
@@ -109,6 +109,7 @@ TEST(Recipe, ReadsEverything) {
   EXPECT_TRUE(one.checkpoint_activations);
   EXPECT_EQ(one.optimizer, OptimizerKind::muon);
   EXPECT_EQ(one.head_norm_rate, 4);
+  EXPECT_EQ(one.embedding_rate, 20);
   EXPECT_EQ(one.negatives, 2048u);
   EXPECT_EQ(one.batch.reading_share, 0.5);
   EXPECT_EQ(one.batch.reading_documents, 2u);
@@ -125,7 +126,9 @@ TEST(Recipe, ReadsEverything) {
   EXPECT_THAT(one.data[0].settings,
               ElementsAre(testing::Pair("hops", "2"), testing::Pair("kind", "mixed"),
                           testing::Pair("strict", "true")));
+  EXPECT_EQ(one.data[0].reading_share, std::nullopt);
   EXPECT_EQ(one.data[1].file, "/work/recipes/x.jsonl");
+  EXPECT_EQ(one.data[1].reading_share, 0.75);
   const Phase& two = r.phases[1];
   EXPECT_EQ(two.optimizer, OptimizerKind::adamw);
   EXPECT_EQ(two.negatives, 0u);
@@ -210,6 +213,9 @@ TEST(Recipe, ValuesAreChecked) {
   expect_error(recipe_with(R"("phases": [{"name": "a", "steps": 1, "learning_rate": 0.1,
                            "data": [{"file": "y", "split": "test"}]}])"),
                "phases[0].data[0].split", "file");
+  expect_error(recipe_with(R"("phases": [{"name": "a", "steps": 1, "learning_rate": 0.001,
+                           "data": [{"task": "x", "reading_share": 1.1}]}])"),
+               "phases[0].data[0].reading_share", "1.1");
   expect_error(recipe_with(R"("phases": [{"name": "a", "steps": 1, "data": [{"task": "x"}]}])"),
                "phases[0].learning_rate", "missing");
   expect_error(recipe_with(R"("defaults": {"steps": 0}, "phases": [{"name": "a"}])"),

@@ -279,7 +279,8 @@ class TrainingRun {
     MSA_ASSIGN(const bool finite, accumulate(batches, step_options(), last));
     const double norm = finite ? optimizer_.gradient_norm() : 0;
     if (finite && std::isfinite(norm)) {
-      optimizer_.update({rate_, phase().optimizer, phase().head_norm_rate}, norm);
+      optimizer_.update({rate_, phase().optimizer, phase().head_norm_rate, phase().embedding_rate},
+                        norm);
       state_.skipped_in_a_row = 0;
       interval_norm_ += norm;
       ++interval_updates_;

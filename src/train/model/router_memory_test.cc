@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "train/model/model.h"
@@ -137,6 +140,29 @@ TEST(Negatives, AreTheSameWithRecomputedLayers) {
   const auto plain = loss(false), recomputed = loss(true);
   EXPECT_EQ(plain.first, recomputed.first);
   EXPECT_NEAR(plain.second, recomputed.second, 1e-5 * plain.second);
+}
+
+TEST(Negatives, OfAStepThatWentWrongAreNotKept) {
+  const auto model = Model::create(small_config(), 3);
+  ASSERT_TRUE(model.ok());
+  RouterMemory memory(small_config(), 1000, torch::kCPU);
+  aux_loss(**model, batch_with_subjects(1, 100), &memory);
+  const size_t kept = memory.size();
+  EXPECT_GT(kept, 0u);
+  {
+    const torch::NoGradGuard no_gradient;
+    for (const auto& [name, values] : (*model)->parameters())
+      if (name.find("lm_head") != std::string::npos ||
+          name.find("embed_tokens") != std::string::npos)
+        values.fill_(std::numeric_limits<float>::quiet_NaN());
+  }
+  StepOptions options;
+  options.compute = torch::kFloat32;
+  options.negatives = &memory;
+  const auto wrong = (*model)->step(batch_with_subjects(2, 200), options);
+  ASSERT_TRUE(wrong.ok()) << wrong.error().message;
+  ASSERT_FALSE(std::isfinite(wrong->metrics.loss));
+  EXPECT_EQ(memory.size(), kept);
 }
 
 TEST(Negatives, NeedSubjects) {
