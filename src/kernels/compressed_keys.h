@@ -119,8 +119,8 @@ struct CompressedBlock {
 struct RouteCandidates {
   // In no particular order; scores are those of the compressed keys.
   std::vector<RouteHit> documents;
-  // Of each document: what its score by the keys in full is at most; with int4, by three standard
-  // deviations.
+  // Of each document: what its score by the keys in full is at most; with int4, by 3√2 standard
+  // deviations (see kInt4Deviations).
   std::vector<float> uppers;
   // The k best by the keys in full are certainly among them: always with int8 unless too many
   // documents are too close to each other; else they are so with overwhelming probability.
@@ -130,7 +130,10 @@ struct RouteCandidates {
 // At most so many candidates are gathered for each document wanted.
 inline constexpr size_t kCandidatesPerHit = 256;
 // int4 rounds too coarsely for bounds that always hold to leave anything out. Errors of many
-// values are taken as independent, and documents within so many standard deviations are kept.
+// values are taken as independent, and documents within so many standard deviations are kept: of
+// two documents, both scores have to be off by as much for the worse to seem certainly the better.
+// That is as unlikely as one score that is off by √2 times as much, which is what a document is
+// allowed once it is compared with exact scores.
 inline constexpr float kInt4Deviations = 3;
 
 }  // namespace msa

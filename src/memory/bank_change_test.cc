@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "memory/bank_files.h"
-#include "memory/test_bank.h"
+#include "memory/test_routed_bank.h"
 
 namespace msa {
 namespace {
@@ -21,18 +21,8 @@ using Removed = BankWriter::Removed;
 
 constexpr uint64_t kLarge = 128u << 20;
 
-class ChangingBank : public testing::Test {
+class ChangingBank : public BankTest {
  protected:
-  std::unique_ptr<BankWriter> writer() {
-    auto writer = BankWriter::open_or_create(bank_, manifest_);
-    EXPECT_TRUE(writer.ok()) << writer.error().message;
-    return writer.ok() ? std::move(writer).value() : nullptr;
-  }
-  std::shared_ptr<BankReader> reader() {
-    auto reader = BankReader::open(bank_);
-    EXPECT_TRUE(reader.ok()) << reader.error().message;
-    return reader.ok() ? std::move(reader).value() : nullptr;
-  }
   static Removed remove(BankWriter& writer, std::string_view id) {
     const auto removed = writer.remove(id);
     EXPECT_TRUE(removed.ok()) << removed.error().message;
@@ -100,10 +90,6 @@ class ChangingBank : public testing::Test {
     expect_snapshot(**snapshot, manifest_, numbers);
     EXPECT_THAT(verify_problems(bank_), IsEmpty());
   }
-
-  TestFolder folder_;
-  std::filesystem::path bank_ = folder_ / "bank";
-  BankManifest manifest_ = small_manifest();
 };
 
 TEST_F(ChangingBank, RemovedDocumentsAreNoCandidatesAndTheirNumbersStayTaken) {

@@ -8,7 +8,7 @@
 
 #include "memory/attachment.h"
 #include "memory/numbering.h"
-#include "memory/test_bank.h"
+#include "memory/test_routed_bank.h"
 
 namespace msa {
 namespace {
@@ -16,20 +16,10 @@ namespace {
 using testing::HasSubstr;
 using Removed = BankWriter::Removed;
 
-class LongLivedReader : public testing::Test {
+class LongLivedReader : public BankTest {
  protected:
   using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
-  std::unique_ptr<BankWriter> writer() {
-    auto writer = BankWriter::open_or_create(bank_, manifest_);
-    EXPECT_TRUE(writer.ok()) << writer.error().message;
-    return writer.ok() ? std::move(writer).value() : nullptr;
-  }
-  std::shared_ptr<BankReader> reader() {
-    auto reader = BankReader::open(bank_);
-    EXPECT_TRUE(reader.ok()) << reader.error().message;
-    return reader.ok() ? std::move(reader).value() : nullptr;
-  }
   static SnapshotPtr snapshot(BankReader& reader) {
     auto snapshot = reader.snapshot();
     EXPECT_TRUE(snapshot.ok()) << snapshot.error().message;
@@ -66,10 +56,6 @@ class LongLivedReader : public testing::Test {
       }
     }
   }
-
-  TestFolder folder_;
-  std::filesystem::path bank_ = folder_ / "bank";
-  BankManifest manifest_ = small_manifest();
 };
 
 TEST_F(LongLivedReader, WhatDidNotChangeIsShared) {

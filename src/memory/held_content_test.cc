@@ -12,7 +12,7 @@
 #include "memory/bank_files.h"
 #include "memory/held_keys.h"
 #include "memory/router.h"
-#include "memory/test_bank.h"
+#include "memory/test_routed_bank.h"
 
 namespace msa {
 namespace {
@@ -87,35 +87,16 @@ struct Stored {
   ContentFormat content;
 };
 
-class HeldContentTest : public testing::TestWithParam<Stored> {
+class HeldContentTest : public RoutedBankTest, public testing::WithParamInterface<Stored> {
  protected:
   void SetUp() override {
-    rule_.query_heads = 4;
-    rule_.kv_heads = manifest_.kv_heads;
-    rule_.head_dim = manifest_.head_dim;
-    rule_.cosine = false;
-    Runtime runtime;
-    runtime.threads = 1;
-    auto made = make_cpu_backend(runtime);
-    ASSERT_TRUE(made.ok()) << made.error().message;
-    backend_ = std::move(*made);
-  }
-  std::shared_ptr<BankReader> reader() {
-    auto opened = BankReader::open(bank_);
-    EXPECT_TRUE(opened.ok()) << opened.error().message;
-    return std::move(*opened);
+    manifest_ = small_manifest(GetParam().dtype, GetParam().content);
+    RoutedBankTest::SetUp();
   }
   std::shared_ptr<const Snapshot> held(HeldContent& tier, std::shared_ptr<const Snapshot> from) {
     auto snapshot = tier.hold(std::move(from));
     EXPECT_TRUE(snapshot.ok()) << snapshot.error().message;
     return snapshot ? *snapshot : nullptr;
-  }
-  MatView<const float> query(size_t tokens) {
-    std::normal_distribution<float> normal;
-    const size_t width = rule_.query_heads * rule_.head_dim;
-    query_.resize(tokens * width);
-    for (float& x : query_) x = normal(random_);
-    return {query_.data(), tokens, width};
   }
   // Documents, scores and what is attended to, to the bit.
   void expect_same_contexts(std::shared_ptr<const Snapshot> mapped,
@@ -124,7 +105,7 @@ class HeldContentTest : public testing::TestWithParam<Stored> {
     for (int round = 0; round < 10; ++round)
       for (const int layer : mapped->router_layers) {
         const auto q = query(1 + static_cast<size_t>(round));
-        const auto a = expected.select(layer, q), b = router.select(layer, q);
+        const auto a = expected.select(layer, view(q)), b = router.select(layer, view(q));
         ASSERT_TRUE(a.ok() && b.ok());
         const auto &hits = router.choices().back().hits, &right = expected.choices().back().hits;
         ASSERT_EQ(hits.size(), right.size());
@@ -144,14 +125,6 @@ class HeldContentTest : public testing::TestWithParam<Stored> {
       for (const SegmentLayer& layer : segment.layers)
         EXPECT_EQ(is_mapped(segment, stored(layer)), !yes);
   }
-
-  TestFolder folder_;
-  fs::path bank_ = folder_ / "bank";
-  BankManifest manifest_ = small_manifest(GetParam().dtype, GetParam().content);
-  RouteRule rule_;
-  std::unique_ptr<Backend> backend_;
-  std::mt19937 random_{3};
-  std::vector<float> query_;
 };
 INSTANTIATE_TEST_SUITE_P(Types, HeldContentTest,
                          testing::Values(Stored{"bf16", DType::bf16, ContentFormat::full},
@@ -295,7 +268,7 @@ TEST_P(HeldContentTest, AnEmptyBankTakesNothing) {
   HeldContent tier({0, true});
   Router router(*backend_, held(tier, *r->snapshot()), rule_, 4);
   EXPECT_EQ(tier.bytes(), 0u);
-  EXPECT_TRUE(router.select(2, query(2))->empty());
+  EXPECT_TRUE(router.select(2, view(query(2)))->empty());
   fill_bank(bank_, manifest_, {1});
   EXPECT_EQ(tier.hold(*r->snapshot()).error().code, Code::no_space);
 }

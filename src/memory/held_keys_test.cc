@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <random>
 
 #include "memory/router.h"
-#include "memory/test_bank.h"
+#include "memory/test_routed_bank.h"
 
 namespace msa {
 namespace {
@@ -75,41 +77,15 @@ TEST(ChooseKeys, TheMostExactThatFits) {
   EXPECT_THAT(overdrawn.error().message, HasSubstr("allow 1.25 GB more"));
 }
 
-class HeldKeysTest : public testing::TestWithParam<KeyChoice> {
+class HeldKeysTest : public RoutedBankTest, public testing::WithParamInterface<KeyChoice> {
  protected:
-  void SetUp() override {
-    rule_.query_heads = 4;
-    rule_.kv_heads = manifest_.kv_heads;
-    rule_.head_dim = manifest_.head_dim;
-    rule_.cosine = false;
-    Runtime runtime;
-    runtime.threads = 2;
-    auto made = make_cpu_backend(runtime);
-    ASSERT_TRUE(made.ok()) << made.error().message;
-    backend_ = std::move(*made);
-  }
   HeldKeys keys(KeyChoice choice, MemoryBudget budget = {kPlenty, false}) {
     return HeldKeys(*backend_, manifest_.kv_heads, manifest_.head_dim, choice, budget);
-  }
-  std::shared_ptr<BankReader> reader() {
-    auto opened = BankReader::open(bank_);
-    EXPECT_TRUE(opened.ok()) << opened.error().message;
-    return std::move(*opened);
   }
   std::shared_ptr<const Snapshot> held(HeldKeys& keys, BankReader& reader) {
     auto snapshot = keys.hold(*reader.snapshot());
     EXPECT_TRUE(snapshot.ok()) << snapshot.error().message;
     return snapshot ? *snapshot : nullptr;
-  }
-  std::vector<float> query(size_t tokens) {
-    std::normal_distribution<float> normal;
-    std::vector<float> q(tokens * rule_.query_heads * rule_.head_dim);
-    for (float& x : q) x = normal(random_);
-    return q;
-  }
-  MatView<const float> view(const std::vector<float>& q) const {
-    const size_t width = rule_.query_heads * rule_.head_dim;
-    return {q.data(), q.size() / width, width};
   }
   // Documents, scores to the bit, and what is attended to.
   void expect_same_choices(std::shared_ptr<const Snapshot> full,
@@ -140,13 +116,6 @@ class HeldKeysTest : public testing::TestWithParam<KeyChoice> {
       EXPECT_EQ(a.hits[i].span, b.hits[i].span);
     }
   }
-
-  TestFolder folder_;
-  std::filesystem::path bank_ = folder_ / "bank";
-  BankManifest manifest_ = small_manifest();
-  RouteRule rule_;
-  std::unique_ptr<Backend> backend_;
-  std::mt19937 random_{3};
 };
 INSTANTIATE_TEST_SUITE_P(Formats, HeldKeysTest, testing::Values(KeyChoice::int8, KeyChoice::int4),
                          [](const auto& instance) {
@@ -271,6 +240,80 @@ TEST_P(HeldKeysTest, SeveralRequestsInOnePass) {
     EXPECT_EQ(router.choose(3, requests).error().code, Code::mismatch);
     EXPECT_TRUE(router.choose(2, {})->empty());
   }
+}
+
+// Keys in clusters and questions near them, as trained models have them, so that scores lie close
+// together: the k documents and their scores are those of the keys in full, question after
+// question.
+TEST_P(HeldKeysTest, ThousandsOfChoicesAreThoseOfKeysInFull) {
+  constexpr size_t kHeads = 2, kDim = 64, kWidth = kHeads * kDim, kClusters = 150, kAsked = 3000;
+  std::normal_distribution<float> normal;
+  std::vector<float> centres(kClusters * kWidth);
+  for (float& x : centres) x = normal(random_);
+  std::vector<DocumentSpan> documents;
+  std::vector<bf16> key_values;
+  uint32_t rows = 0;
+  for (uint32_t number = 0; number < 6000; ++number) {
+    documents.push_back({number, rows, 1 + static_cast<uint32_t>(random_() % 3)});
+    const float* centre = &centres[random_() % kClusters * kWidth];
+    for (; rows < documents.back().first_chunk + documents.back().chunks; ++rows)
+      for (size_t head = 0; head < kHeads; ++head) {
+        std::array<float, kDim> key;
+        float squares = 0;
+        for (size_t i = 0; i < kDim; ++i) {
+          key[i] = centre[head * kDim + i] + 0.5f * normal(random_);
+          squares += key[i] * key[i];
+        }
+        for (const float x : key) key_values.push_back(bf16::from_float(x / std::sqrt(squares)));
+      }
+  }
+  const std::vector<bf16> content(size_t{rows} * 2 * kWidth);
+  const auto snapshot = std::make_shared<Snapshot>();
+  snapshot->router_layers = {0};
+  SegmentView& segment = snapshot->segments.emplace_back();
+  segment.documents = documents;
+  segment.layers.push_back({MatView<const bf16>(key_values.data(), rows, kWidth),
+                            MatView<const bf16>(content.data(), rows, 2 * kWidth)});
+  snapshot->documents = documents.size();
+  snapshot->chunks = rows;
+
+  HeldKeys tier(*backend_, kHeads, kDim, GetParam(), {kPlenty, false});
+  auto compressed = tier.hold(snapshot);
+  ASSERT_TRUE(compressed.ok()) << compressed.error().message;
+  RouteRule rule;
+  rule.query_heads = 4;
+  rule.kv_heads = kHeads;
+  rule.head_dim = kDim;
+  rule.cosine = true;
+  Router exact(*backend_, snapshot, rule, 16), router(*backend_, *compressed, rule, 16);
+  const size_t query_width = rule.query_heads * kDim;
+  uint64_t rescored = 0;
+  for (size_t asked = 0; asked < kAsked;) {
+    std::vector<std::vector<float>> queries;
+    std::vector<RouteQuery> requests;
+    for (size_t r = 0; r < 25; ++r, ++asked) {
+      std::vector<float>& q = queries.emplace_back((1 + random_() % 4) * query_width);
+      const float* centre = &centres[random_() % kClusters * kWidth];
+      const float apart = 0.3f + 0.7f * static_cast<float>(random_() % 100) / 100;
+      for (size_t i = 0; i < q.size(); ++i) {
+        const size_t head = i / kDim % rule.query_heads / (rule.query_heads / kHeads);
+        q[i] = centre[head * kDim + i % kDim] + apart * normal(random_);
+      }
+    }
+    for (size_t r = 0; r < queries.size(); ++r)
+      requests.push_back(
+          {MatView<const float>(queries[r].data(), queries[r].size() / query_width, query_width),
+           r % 2 ? size_t{16} : size_t{1 + r % 5}});
+    const auto expected = exact.choose(0, requests), chosen = router.choose(0, requests);
+    ASSERT_TRUE(expected.ok() && chosen.ok());
+    for (size_t r = 0; r < requests.size(); ++r) {
+      expect_equal((*chosen)[r], (*expected)[r]);
+      rescored += (*chosen)[r].rescored;
+    }
+    ASSERT_FALSE(HasFailure()) << "after " << asked << " questions";
+  }
+  // It is a selection that was tested, not a scan in full by another name.
+  EXPECT_LT(rescored, kAsked * documents.size() / 10);
 }
 
 TEST_P(HeldKeysTest, AnEmptyBankAndAnotherModels) {

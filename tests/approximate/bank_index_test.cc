@@ -15,27 +15,19 @@
 #include "memory/bank_files.h"
 #include "memory/held_keys.h"
 #include "memory/router.h"
-#include "memory/test_bank.h"
+#include "memory/test_routed_bank.h"
 
 namespace msa {
 namespace {
 
 using testing::HasSubstr;
 
-class BankIndexTest : public testing::Test {
+class BankIndexTest : public RoutedBankTest {
  protected:
   void SetUp() override {
     if (const auto supported = check_list_index_support(); !supported)
       GTEST_SKIP() << "this build has no FAISS";
-    rule_.query_heads = 4;
-    rule_.kv_heads = manifest_.kv_heads;
-    rule_.head_dim = manifest_.head_dim;
-    rule_.cosine = false;
-    Runtime runtime;
-    runtime.threads = 2;
-    auto made = make_cpu_backend(runtime);
-    ASSERT_TRUE(made.ok()) << made.error().message;
-    backend_ = std::move(*made);
+    RoutedBankTest::SetUp();
   }
 
   std::shared_ptr<const Snapshot> snapshot() {
@@ -70,12 +62,6 @@ class BankIndexTest : public testing::Test {
       index->set_effort(l, index->catalogue().lists, 1000);
     return index;
   }
-  std::vector<float> query(size_t tokens) {
-    std::normal_distribution<float> normal;
-    std::vector<float> q(tokens * rule_.query_heads * rule_.head_dim);
-    for (float& x : q) x = normal(random_);
-    return q;
-  }
   // Documents and scores to the bit, whatever the number of tokens.
   void expect_same_choices(const std::shared_ptr<const Snapshot>& plain,
                            const std::shared_ptr<const Snapshot>& held,
@@ -84,8 +70,7 @@ class BankIndexTest : public testing::Test {
     for (size_t round = 0; round < 12; ++round)
       for (const int layer : manifest_.router_layers) {
         const std::vector<float> q = query(1 + round);
-        const MatView<const float> view(q.data(), 1 + round, 48);
-        const auto expected = exact.select(layer, view), chosen = router.select(layer, view);
+        const auto expected = exact.select(layer, view(q)), chosen = router.select(layer, view(q));
         ASSERT_TRUE(expected.ok() && chosen.ok());
         const LayerChoice &a = exact.choices().back(), &b = router.choices().back();
         ASSERT_EQ(a.hits.size(), b.hits.size());
@@ -117,13 +102,6 @@ class BankIndexTest : public testing::Test {
     ASSERT_TRUE(committed.ok()) << committed.error().message;
   }
   std::vector<std::string> index_files() { return *list_names(bank_ / kIndexFolder); }
-
-  TestFolder folder_;
-  std::filesystem::path bank_ = folder_ / "bank";
-  BankManifest manifest_ = small_manifest();
-  RouteRule rule_;
-  std::unique_ptr<Backend> backend_;
-  std::mt19937 random_{17};
 };
 
 TEST_F(BankIndexTest, FindsAllThatTheExactScanFindsWhereItLooksEverywhere) {
@@ -377,8 +355,7 @@ TEST_F(BankIndexTest, SegmentsWithValuesThatAreNotFiniteAreScanned) {
   Router exact(*backend_, snapshot(), rule_, 5), router(*backend_, snapshot(), rule_, 5, index);
   for (int round = 0; round < 20; ++round) {
     const std::vector<float> q = query(3);
-    const MatView<const float> view(q.data(), 3, 48);
-    ASSERT_TRUE(exact.select(2, view).ok() && router.select(2, view).ok());
+    ASSERT_TRUE(exact.select(2, view(q)).ok() && router.select(2, view(q)).ok());
     for (size_t i = 0; i < 5; ++i)
       EXPECT_EQ(exact.choices().back().hits[i].number, router.choices().back().hits[i].number);
   }
@@ -390,8 +367,7 @@ TEST_F(BankIndexTest, QuestionsThatAreNotFiniteAreScanned) {
   Router exact(*backend_, snapshot(), rule_, 5), router(*backend_, snapshot(), rule_, 5, open());
   std::vector<float> q = query(2);
   q[50] = INFINITY;
-  const MatView<const float> view(q.data(), 2, 48);
-  ASSERT_TRUE(exact.select(2, view).ok() && router.select(2, view).ok());
+  ASSERT_TRUE(exact.select(2, view(q)).ok() && router.select(2, view(q)).ok());
   EXPECT_TRUE(router.choices()[0].certain);
   for (size_t i = 0; i < 5; ++i)
     EXPECT_EQ(exact.choices()[0].hits[i].number, router.choices()[0].hits[i].number);

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 #include <functional>
+#include <numbers>
 
 #include "kernels/cpu/panel_scores.h"
 
@@ -15,6 +16,9 @@ namespace {
 constexpr size_t kTileRows = 4 * kPanelRows;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+// Two rounded scores that are each taken to be off by so many deviations, in opposite directions,
+// are as unlikely as one that is off by √2 times as many.
+constexpr float kAloneOverBoth = std::numbers::sqrt2_v<float>;
 
 // A score that is no number says nothing about the one in full.
 float upper_of(float score, float error) {
@@ -79,6 +83,7 @@ void CandidateScan::run(const RouteRule& rule, std::span<const RouteQuery> reque
   const auto threads = static_cast<size_t>(threads_);
   const KeyFormat format = blocks.front().keys.format;
   size_t most_queries = 0;
+  int4_ = format == KeyFormat::int4;
   request_count_ = requests.size();
   requests_.resize(std::max(requests_.size(), request_count_));
   for (size_t r = 0; r < request_count_; ++r) {
@@ -140,7 +145,8 @@ void CandidateScan::collect(size_t r, RouteCandidates& found) {
   }
   for (const Candidate& c : merged_) {
     found.documents.push_back(c.hit);
-    found.uppers.push_back(c.upper);
+    found.uppers.push_back(int4_ ? c.hit.score + (c.upper - c.hit.score) * kAloneOverBoth
+                                 : c.upper);
   }
 }
 

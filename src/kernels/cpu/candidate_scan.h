@@ -70,6 +70,7 @@ class CandidateScan {
   RouteRule rule_;
   std::vector<Request> requests_;
   size_t request_count_ = 0;
+  bool int4_ = false;
   BlockRows rows_;
   std::vector<Worker> workers_;
   std::vector<Candidate> merged_;
