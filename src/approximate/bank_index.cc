@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "memory/bank_files.h"
 
 namespace msa {
 
@@ -123,6 +124,9 @@ void remove_stale_index(const fs::path& bank_folder, const Snapshot& snapshot) {
   const fs::path folder = bank_folder / kIndexFolder;
   std::error_code ignored;
   if (!fs::exists(folder / kIndexCatalogue, ignored)) return;
+  // Until the lock is there, a build may put another index in the place of this one.
+  const Result<FolderLock> lock = FolderLock::take(folder);
+  if (!lock) return;
   const Result<IndexCatalogue> catalogue = read_index_catalogue(folder);
   if (!catalogue) return;  // damaged: whoever wants to use it is told
   const auto there = [&](const IndexedSegment& indexed) {
@@ -132,7 +136,7 @@ void remove_stale_index(const fs::path& bank_folder, const Snapshot& snapshot) {
   if (std::any_of(catalogue->segments.begin(), catalogue->segments.end(), there)) return;
   fs::remove(folder / kIndexCatalogue, ignored);
   for (const IndexedFile& layer : catalogue->layers) fs::remove(folder / layer.file, ignored);
-  fs::remove(folder / "lock", ignored);
+  fs::remove(folder / kLockFile, ignored);
   fs::remove(folder, ignored);  // only if nothing else is in it
 }
 

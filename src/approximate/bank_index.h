@@ -51,8 +51,8 @@ class BankIndex final : public CandidateIndex {
   std::unordered_map<int64_t, uint32_t> by_id_;
 };
 
-// Removes the index if it knows no segment of the snapshot any more. What cannot be removed stays:
-// nothing depends on it.
+// Removes the index if it knows no segment of the snapshot any more and nobody is building another.
+// What cannot be removed stays: nothing depends on it.
 void remove_stale_index(const std::filesystem::path& bank_folder, const Snapshot& snapshot);
 
 }  // namespace msa

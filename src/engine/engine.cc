@@ -97,7 +97,8 @@ struct Engine::Impl {
     MSA_ASSIGN(auto moment, view());
     MSA_ASSIGN(auto snapshot, hold(moment->snapshot()));
     Router router(*model.impl().backend, std::move(snapshot), rule(),
-                  top_k == 0 ? model.impl().config().msa.top_k : top_k, index);
+                  top_k == 0 ? model.impl().config().msa.top_k : top_k, index,
+                  TooFewFound::scanned);
     return Query{std::move(moment), std::move(router)};
   }
   Result<std::unique_ptr<BankView>> view() const {
@@ -117,6 +118,8 @@ struct Engine::Impl {
       MemoryBudget left = key_room;
       left.bytes -= *needed;
       keys.set_budget(left);
+      // The last snapshot's content, and its keys, which that keeps, go before new keys come.
+      if (!keys.holds(snapshot)) content->make_room_for(*snapshot);
     }
     auto held = keys.hold(std::move(snapshot));
     if (!held && held.error().code == Code::no_space && content)

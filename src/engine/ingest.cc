@@ -158,7 +158,7 @@ class Ingest {
     if (twin) {
       MSA_TRY(bank_.add_alias(as_new(std::move(document), 0), *twin));
       if (++report_.duplicates % kProgressEvery == 0) update_progress();
-      return {};
+      return commit_if_full();
     }
     const uint64_t number = bank_.next_number() + uint64_t{waiting_.size()} * limits_.shards;
     if (number >= UINT32_MAX)
@@ -200,10 +200,16 @@ class Ingest {
     waiting_ids_.clear();
     waiting_hashes_.clear();
     waiting_tokens_ = 0;
-    if (!options_.replace && bank_.pending_bytes() >= options_.segment_bytes)
-      MSA_TRY(bank_.commit());
+    MSA_TRY(commit_if_full());
     update_progress();
     return {};
+  }
+
+  // Commits what the bank has if that is a segment. What waits to be encoded keeps the numbers it
+  // was given. Where texts are replaced, replace() commits, whole texts only.
+  Result<void> commit_if_full() {
+    if (options_.replace || bank_.pending_bytes() < options_.segment_bytes) return {};
+    return bank_.commit();
   }
 
   void update_progress() {

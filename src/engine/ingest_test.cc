@@ -15,6 +15,8 @@ namespace {
 
 class FakeBank : public BankWriter {
  public:
+  static constexpr uint64_t kNameBytes = 100;  // that are pending of a name that comes or goes
+
   Result<Presence> presence(std::string_view id, std::string_view title,
                             std::string_view text) override {
     const auto found = documents_.find(std::string(id));
@@ -47,6 +49,7 @@ class FakeBank : public BankWriter {
   Result<void> add_alias(const NewDocument& document, uint32_t number) override {
     EXPECT_TRUE(documents_.emplace(document.id, document).second) << document.id;
     numbers_[document.id] = number;
+    pending_ += kNameBytes;
     ++changes_;
     return {};
   }
@@ -54,6 +57,7 @@ class FakeBank : public BankWriter {
     if (documents_.erase(std::string(id)) == 0) return Removed::nothing;
     numbers_.erase(std::string(id));
     removed_.emplace_back(id);
+    pending_ += kNameBytes;
     ++changes_;
     return Removed::document;
   }
@@ -308,6 +312,26 @@ TEST_F(IngestTest, EqualTextsAreEncodedOnce) {
   EXPECT_EQ(bank_.numbers_.at("e"), bank_.numbers_.at("d"));
 }
 
+TEST_F(IngestTest, CommitsWheneverNamesAreAsMuchAsASegment) {
+  ASSERT_TRUE(run({document("a", "first")}).ok());
+  bank_.commits_ = 0;
+  batches_.clear();
+  EncodeOptions options;
+  options.segment_bytes = 10 * FakeBank::kNameBytes;
+  // The first one has a number already, and waits for the last one.
+  std::vector<Document> documents = {document("b", "second")};
+  for (int i = 0; i < 25; ++i) documents.push_back(document(fmt::format("a{}", i), "first"));
+  documents.push_back(document("c", "third"));
+  const auto report = run(documents, options);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->duplicates, 25u);
+  EXPECT_EQ(bank_.commits_, 3);  // 10 + 10 names, then the rest
+  ASSERT_EQ(batches_.size(), 1u);
+  EXPECT_EQ(batches_[0][0], "<|im_start|>[1]. second[1]<|im_end|>");
+  EXPECT_EQ(batches_[0][1], "<|im_start|>[2]. third[2]<|im_end|>");
+  EXPECT_EQ(bank_.numbers_.at("c"), 2u);
+}
+
 std::string long_text(int sentences, int from = 0) {
   std::string text;
   for (int i = 0; i < sentences; ++i) text += fmt::format("Sentence number {} is here. ", from + i);
@@ -384,6 +408,25 @@ TEST_F(IngestTest, NoCommitHoldsHalfOfAReplacement) {
       EXPECT_EQ(of_one, 1u) << whole;
     }
   EXPECT_NE(bank_.documents_.at("d3#1").text.find("number 2300 is"), std::string::npos);
+}
+
+TEST_F(IngestTest, NoCommitHoldsSomeOfTheNamesOfAReplacement) {
+  EncodeOptions options;
+  options.passage_tokens = 50;
+  ASSERT_TRUE(run({document("x", long_text(40))}, options).ok());
+  const size_t passages = bank_.documents_.size();
+  ASSERT_GT(passages, 4u);
+  options.replace = true;
+  options.segment_bytes = 1;  // a single name is as much
+  bank_.committed_.clear();
+  ASSERT_TRUE(run({document("y", long_text(40)), document("z", long_text(40))}, options).ok());
+  EXPECT_GE(bank_.committed_.size(), 2u);
+  for (const auto& texts : bank_.committed_)
+    for (const char* prefix : {"y#", "z#"}) {
+      size_t names = 0;
+      for (const auto& entry : texts) names += entry.first.starts_with(prefix);
+      EXPECT_TRUE(names == 0 || names == passages) << prefix << " " << names;
+    }
 }
 
 TEST_F(IngestTest, AStopWithinReplacementsLosesNothing) {

@@ -28,6 +28,10 @@ namespace fs = std::filesystem;
 
 constexpr size_t kNamed = 5;  // documents that an error names
 
+// What the catalogue is called of a bank that is being removed, since all its documents are in
+// another one. It goes last: as long as it is there, the removal can be gone on with.
+constexpr std::string_view kMovedCatalogue = "catalogue.sqlite.moved";
+
 // A bank that is attached, as of one moment.
 struct OtherBank {
   fs::path folder;
@@ -44,6 +48,13 @@ struct OtherBank {
     catalogue.reset();
     segments.clear();
   }
+};
+
+// A bank whose catalogue has the name kMovedCatalogue.
+struct MovedBank {
+  fs::path folder;
+  FolderLock lock;
+  std::vector<fs::path> segments;  // their files
 };
 
 // A segment file that comes with the attachment.
@@ -101,24 +112,38 @@ bool has_no_links(int error) {
          error == EOPNOTSUPP || error == ENOSYS || error == EACCES;
 }
 
-// Removes a bank's files, of which `segments` are the segments'. The catalogue goes first: what is
-// left without it is not taken for a bank. Returns why something could not be removed.
+// Whether the removal of a bank was interrupted in this folder.
+bool was_moved(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / kMovedCatalogue, ignored) &&
+         !fs::exists(folder / kCatalogueFile, ignored);
+}
+
+// The files of a bank's segments, by their names.
+Result<std::vector<fs::path>> segment_files(const fs::path& folder) {
+  MSA_TRY(check_segment_folder(folder));
+  MSA_ASSIGN(const std::vector<std::string> names, list_names(folder / kSegmentFolder));
+  std::vector<fs::path> files;
+  for (const std::string& name : names)
+    if (is_unfinished_segment(name) || parse_segment_file_name(name))
+      files.push_back(folder / kSegmentFolder / name);
+  return files;
+}
+
+// Removes a bank's files but for the catalogue, durably; `segments` are the segments'. The lock's
+// holder calls this. Returns why something could not be removed.
 std::vector<std::string> remove_bank_files(const fs::path& folder,
                                            const std::vector<fs::path>& segments) {
   std::vector<std::string> left;
-  const auto take_away = [&](const fs::path& file) {
-    const Result<void> removed = remove_file(file);
-    if (!removed) left.push_back(removed.error().message);
-    return removed.ok();
+  const auto note = [&](const Result<void>& done) {
+    if (!done) left.push_back(done.error().message);
   };
   const fs::path catalogue = folder / kCatalogueFile;
-  if (!take_away(catalogue)) return left;
-  if (const Result<void> synced = sync_folder(folder); !synced)
-    left.push_back(synced.error().message);
-  for (const char* ending : {"-wal", "-shm"}) take_away(fs::path(catalogue).concat(ending));
-  for (const fs::path& file : segments) take_away(file);
-  take_away(folder / kLockFile);
+  for (const char* ending : {"-wal", "-shm"}) note(remove_file(fs::path(catalogue).concat(ending)));
+  for (const fs::path& file : segments) note(remove_file(file));
   ::rmdir((folder / kSegmentFolder).c_str());  // stays if it holds anything else
+  note(remove_file(folder / kLockFile));
+  note(sync_folder(folder));
   return left;
 }
 
@@ -130,6 +155,10 @@ class Attachment {
 
   Result<AttachmentReport> run(const std::vector<fs::path>& others) {
     MSA_TRY(open(others));
+    if (others_.empty()) {
+      remove_moved();
+      return std::move(report_);
+    }
     std::error_code ignored;
     const bool was_there = fs::exists(folder_ / kCatalogueFile, ignored);
     std::vector<fs::path> missing;  // the bank's folder and those above it that are not there yet
@@ -147,7 +176,8 @@ class Attachment {
       return std::move(done).error();
     }
     if (options_.move)
-      for (const auto& other : others_) remove(*other);
+      for (const auto& other : others_) mark_as_moved(*other);
+    remove_moved();
     return std::move(report_);
   }
 
@@ -156,11 +186,16 @@ class Attachment {
     return folder_ / kSegmentFolder / record.file;
   }
 
-  Result<void> open(const std::vector<fs::path>& others) {
-    if (others.empty())
+  Result<void> open(const std::vector<fs::path>& given) {
+    if (given.empty())
       return Error{
           Code::invalid_argument,
           fmt::format("{}: no bank to attach was given; name at least one", folder_.string())};
+    std::vector<fs::path> others;
+    for (const fs::path& folder : given) {
+      MSA_ASSIGN(const bool moved, take_moved(folder));
+      if (!moved) others.push_back(folder);
+    }
     std::error_code ignored;
     for (size_t i = 0; i < others.size(); ++i) {
       MSA_TRY(check_is_bank(others[i]));
@@ -190,6 +225,17 @@ class Attachment {
       others_.push_back(std::move(other));
     }
     return {};
+  }
+
+  // Whether the bank in this folder is one whose removal is to be gone on with.
+  Result<bool> take_moved(const fs::path& folder) {
+    if (!options_.move || !was_moved(folder)) return false;
+    MSA_ASSIGN(FolderLock lock, FolderLock::take(folder));
+    // Asked again: whoever had the lock before may have come to the end.
+    if (!was_moved(folder)) return false;
+    MSA_ASSIGN(std::vector<fs::path> segments, segment_files(folder));
+    moved_.push_back({folder, std::move(lock), std::move(segments)});
+    return true;
   }
 
   Result<std::unique_ptr<OtherBank>> open_other(const fs::path& folder) {
@@ -259,7 +305,11 @@ class Attachment {
     if (committing_ && (failure.code == Code::io || failure.code == Code::internal)) return;
     std::vector<fs::path> files;
     for (const NewSegment& segment : segments_) files.push_back(path_of(segment.record));
-    (void)remove_bank_files(folder_, files);
+    // What is left without a catalogue is not taken for a bank.
+    if (remove_file(folder_ / kCatalogueFile)) {
+      (void)sync_folder(folder_);
+      (void)remove_bank_files(folder_, files);
+    }
     for (const fs::path& folder : folders) ::rmdir(folder.c_str());
   }
 
@@ -499,18 +549,36 @@ class Attachment {
     return {};
   }
 
-  // Removes a bank of which everything is in this one now.
-  void remove(OtherBank& other) {
-    std::vector<fs::path> files;
+  // Marks a bank of which everything is in this one now; it is none any more then.
+  void mark_as_moved(OtherBank& other) {
+    MovedBank moved{other.folder, std::move(other.lock), {}};
     for (const SegmentRecord& record : other.layout.segments)
-      files.push_back(other.folder / kSegmentFolder / record.file);
+      moved.segments.push_back(other.folder / kSegmentFolder / record.file);
     other.close();
-    std::vector<std::string> left = remove_bank_files(other.folder, files);
-    // A folder that holds anything else stays. Where the catalogue did, that was said.
-    if (std::error_code ignored; !fs::exists(other.folder / kCatalogueFile, ignored) &&
-                                 ::rmdir(other.folder.c_str()) != 0 && errno != ENOENT)
-      left.push_back(system_error("remove the folder", other.folder, errno).message);
-    std::move(left.begin(), left.end(), std::back_inserter(report_.left));
+    const Result<void> renamed =
+        rename_durably(other.folder / kCatalogueFile, other.folder / kMovedCatalogue);
+    if (renamed)
+      moved_.push_back(std::move(moved));
+    else
+      report_.left.push_back(renamed.error().message);
+  }
+
+  // Removes the banks that are marked. Their catalogues go when nothing else of any of them is
+  // left: until then the same command can be given again.
+  void remove_moved() {
+    std::vector<const fs::path*> emptied;
+    for (const MovedBank& moved : moved_) {
+      std::vector<std::string> left = remove_bank_files(moved.folder, moved.segments);
+      if (left.empty()) emptied.push_back(&moved.folder);
+      std::move(left.begin(), left.end(), std::back_inserter(report_.left));
+    }
+    for (const fs::path* folder : emptied) {
+      const Result<void> removed = remove_file(*folder / kMovedCatalogue);
+      if (!removed)
+        report_.left.push_back(removed.error().message);
+      else if (::rmdir(folder->c_str()) != 0 && errno != ENOENT)  // holds anything else
+        report_.left.push_back(system_error("remove the folder", *folder, errno).message);
+    }
   }
 
   const fs::path& folder_;
@@ -518,6 +586,7 @@ class Attachment {
   const std::function<void(uint64_t, uint64_t)>& progress_;
   std::stop_token stop_;
   std::vector<std::unique_ptr<OtherBank>> others_;
+  std::vector<MovedBank> moved_;
   std::vector<NewSegment> segments_;
   GivenNumbers given_;
   int64_t next_segment_ = 1;

@@ -17,7 +17,8 @@ struct AttachmentOptions {
   // its place, with all its passages.
   bool replace = false;
   // Segment files get a second name here instead of being copied, where they lie on one file
-  // system, and the other banks are removed in the end.
+  // system, and the other banks are removed in the end. What an interrupted removal left of one is
+  // removed as well.
   bool move = false;
 };
 

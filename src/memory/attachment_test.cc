@@ -388,6 +388,42 @@ TEST_F(Attaching, WhatElseLiesInAMovedBankStays) {
   EXPECT_FALSE(fs::exists(a_ / kCatalogueFile));
 }
 
+TEST_F(Attaching, AMoveThatWasInterruptedIsGoneOnWith) {
+  add(a_, {0, 3}, 4);
+  add(b_, {1, 3}, 4);
+  add(c_, {2, 3}, 3);
+  attached({a_, b_, c_});
+  // As a kill leaves a bank whose removal has begun.
+  const auto interrupt = [](const fs::path& bank) {
+    fs::rename(bank / kCatalogueFile, bank / "catalogue.sqlite.moved");
+    std::ofstream(bank / "catalogue.sqlite-wal") << "log";
+    std::ofstream(bank / kSegmentFolder / "00000007.seg.tmp-x1") << "unfinished";
+  };
+  interrupt(a_);
+  refused({a_, b_}, Code::not_found, "is not a memory bank");
+  EXPECT_FALSE(BankWriter::open_or_create(a_, manifest_).ok());
+  AttachmentOptions options;
+  options.move = true;
+  {
+    const auto lock = FolderLock::take(a_);
+    refused({a_, b_}, Code::busy, "someone else is writing", options);
+  }
+  AttachmentReport report = attached({a_, b_}, options);
+  EXPECT_EQ(report.documents, 0u);
+  EXPECT_EQ(report.already_there, 4u);
+  EXPECT_THAT(report.left, IsEmpty());
+  EXPECT_FALSE(fs::exists(a_));
+  EXPECT_FALSE(fs::exists(b_));
+  // What else lies there stays, as always, and nothing may be left to attach.
+  interrupt(c_);
+  std::ofstream(c_ / kSegmentFolder / "notes.txt") << "mine";
+  report = attached({c_}, options);
+  EXPECT_THAT(report.left, SizeIs(1));
+  EXPECT_THAT(*list_names(c_), testing::ElementsAre("segments"));
+  EXPECT_THAT(*list_names(c_ / kSegmentFolder), testing::ElementsAre("notes.txt"));
+  expect_bank(bank_, 11);
+}
+
 TEST_F(Attaching, BadCalls) {
   add(bank_, {0, 1}, 2);
   add(a_, {2, 1}, 1);

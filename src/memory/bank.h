@@ -134,6 +134,7 @@ class BankWriter {
   // All names of document `number`, for remove(); none if there is no such document. Committed
   // ones.
   virtual Result<std::vector<std::string>> names(uint32_t number) = 0;
+  // What the next commit holds in memory: vectors, texts, names that come and go.
   virtual uint64_t pending_bytes() const = 0;
   // Segment file, fsync, then one catalogue transaction. Nothing pending: does nothing. On an error
   // (disk full, say) the bank is as it was before the call and what was pending is kept.

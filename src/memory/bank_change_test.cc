@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "memory/bank_files.h"
+#include "memory/numbering.h"
 #include "memory/test_routed_bank.h"
 
 namespace msa {
@@ -200,6 +201,26 @@ TEST_F(ChangingBank, ANameCanGoWithoutTheDocument) {
   EXPECT_THAT(*w->names(0), ElementsAre("c"));
   w.reset();
   expect_documents({0, 1});
+}
+
+TEST_F(ChangingBank, NamesThatComeAndGoArePendingAndTakeNoNumbers) {
+  fill_bank(bank_, manifest_, {3});
+  auto opened = open_or_create_numbered(bank_, manifest_, {7, 4});
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  BankWriter& w = **opened;
+  EXPECT_EQ(w.pending_bytes(), 0u);
+  NewDocument twin = make_document(1);
+  twin.id = "twin";
+  twin.source = std::string(1000, 's');
+  ASSERT_TRUE(w.add_alias(twin, 1).ok());
+  const uint64_t added = w.pending_bytes();
+  EXPECT_GE(added, sizeof(CatalogueStep) + twin.id.size() + twin.source.size());
+  EXPECT_EQ(remove(w, "doc/0"), Removed::document);
+  EXPECT_GE(w.pending_bytes(), added + sizeof(CatalogueStep) + std::string_view("doc/0").size());
+  EXPECT_EQ(w.next_number(), 7u);
+  ASSERT_TRUE(w.commit().ok());
+  EXPECT_EQ(w.pending_bytes(), 0u);
+  EXPECT_EQ(w.next_number(), 7u);
 }
 
 TEST_F(ChangingBank, TwoTextsChangePlaces) {

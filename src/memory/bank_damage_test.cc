@@ -1,9 +1,11 @@
 // Banks whose files were changed, lost or swapped: every change is found, nothing crashes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <random>
 
+#include "memory/archive.h"
 #include "memory/test_bank.h"
 
 namespace msa {
@@ -94,6 +96,37 @@ TEST_F(DamagedBank, AMissingSegmentIsNamed) {
   const Error error = snapshot_error();
   EXPECT_EQ(error.code, Code::not_found);
   EXPECT_THAT(error.message, HasSubstr("00000002.seg: this segment of the bank is missing"));
+}
+
+TEST_F(DamagedBank, WhatACompactionMovesMeanwhileIsNotMissing) {
+  std::filesystem::remove(segment(1));
+  auto reader = BankReader::open(bank_);
+  int calls = 0;
+  const auto report = (*reader)->verify([&](uint64_t, uint64_t) {
+    // The catalogue is read, and segment 1 found to be missing.
+    if (++calls != 2) return;
+    auto writer = BankWriter::open(bank_);
+    ASSERT_TRUE(writer.ok()) << writer.error().message;
+    ASSERT_EQ(*(*writer)->remove("doc/6"), BankWriter::Removed::document);
+    const auto compacted = (*writer)->compact(1, {}, {});
+    ASSERT_TRUE(compacted.ok()) << compacted.error().message;
+    ASSERT_FALSE(std::filesystem::exists(segment(2)));
+  });
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(report->segments, 2u);
+  EXPECT_THAT(report->problems, ElementsAre(HasSubstr("00000001.seg: this segment of the bank")));
+}
+
+TEST_F(DamagedBank, APipeInPlaceOfASegmentIsNotWaitedFor) {
+  std::filesystem::remove(segment(2));
+  ASSERT_EQ(::mkfifo(segment(2).c_str(), 0600), 0);
+  const Error error = snapshot_error();
+  EXPECT_EQ(error.code, Code::invalid_argument);
+  EXPECT_THAT(error.message, HasSubstr("00000002.seg: is a pipe"));
+  EXPECT_THAT(verify_problems(bank_), ElementsAre(HasSubstr("00000002.seg: is a pipe")));
+  const auto exported = export_bank(bank_, folder_ / "bank.tar", {}, {});
+  ASSERT_FALSE(exported.ok());
+  EXPECT_THAT(exported.error().message, HasSubstr("00000002.seg: is a pipe"));
 }
 
 // A bank lies in its folder: what a link in it points to is not its own.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,13 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kSegmentEnding = ".seg";
+
+// Whether `file` is still what `fd` has open.
+bool is_same_file(int fd, const fs::path& file) {
+  struct stat opened, named;
+  return ::fstat(fd, &opened) == 0 && ::lstat(file.c_str(), &named) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
 
 }  // namespace
 
@@ -84,6 +92,16 @@ fs::path folder_of(const fs::path& file) {
   return folder.empty() ? "." : folder;
 }
 
+bool cannot_be_written(const fs::path& folder) {
+  return ::access(folder.c_str(), W_OK) != 0 && (errno == EACCES || errno == EROFS);
+}
+
+uint64_t log_bytes(const fs::path& catalogue) {
+  std::error_code failed;
+  const uintmax_t bytes = fs::file_size(fs::path(catalogue).concat("-wal"), failed);
+  return failed ? 0 : bytes;
+}
+
 Result<void> sync_folder(const fs::path& folder) {
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return system_error("open", folder, errno);
@@ -102,7 +120,7 @@ Result<void> sync_folder(const fs::path& folder) {
 
 Result<void> rename_durably(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0)
-    return system_error("rename the finished file to this name", to, errno);
+    return system_error("give this name to a file", to, errno);
   return sync_folder(folder_of(to));
 }
 
@@ -129,21 +147,25 @@ Result<std::vector<std::string>> list_names(const fs::path& folder) {
 
 Result<FolderLock> FolderLock::take(const fs::path& folder) {
   const fs::path file = folder / kLockFile;
-  int fd;
-  do fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  while (fd < 0 && errno == EINTR);
-  if (fd < 0) return system_error("open", file, errno);
-  FolderLock lock(fd);
-  int failed;
-  do failed = ::flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
-  while (failed == EINTR);
-  if (failed == EWOULDBLOCK)
-    return Error{Code::busy,
-                 fmt::format("{}: someone else is writing to this bank (and holds its file '{}'); "
-                             "wait for that program to end, or write to another bank",
-                             folder.string(), kLockFile)};
-  if (failed != 0) return system_error("lock", file, failed);
-  return lock;
+  // A file that was removed between its opening and its locking keeps nobody out.
+  constexpr int kAttempts = 10;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    int fd;
+    do fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) return system_error("open", file, errno);
+    FolderLock lock(fd);
+    int failed;
+    do failed = ::flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    while (failed == EINTR);
+    if (failed == EWOULDBLOCK) break;
+    if (failed != 0) return system_error("lock", file, failed);
+    if (is_same_file(fd, file)) return lock;
+  }
+  return Error{Code::busy,
+               fmt::format("{}: someone else is writing to this bank (and holds its file '{}'); "
+                           "wait for that program to end, or write to another bank",
+                           folder.string(), kLockFile)};
 }
 
 FolderLock::FolderLock(FolderLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -155,7 +177,7 @@ FolderLock& FolderLock::operator=(FolderLock&& other) noexcept {
 }
 
 FolderLock::~FolderLock() {
-  // Closing gives the lock back; the file stays, since removing it would let two in at once.
+  // Closing gives the lock back; the file stays for the next one.
   if (fd_ >= 0) ::close(fd_);
 }
 

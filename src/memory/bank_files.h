@@ -32,6 +32,10 @@ Result<void> check_is_bank(const std::filesystem::path& folder);
 Result<void> check_segment_folder(const std::filesystem::path& folder);
 
 std::filesystem::path folder_of(const std::filesystem::path& file);
+// Whether this process may make no files in `folder`.
+bool cannot_be_written(const std::filesystem::path& folder);
+// The size of the log beside a catalogue; 0 if there is none.
+uint64_t log_bytes(const std::filesystem::path& catalogue);
 // Makes the names in `folder` durable.
 Result<void> sync_folder(const std::filesystem::path& folder);
 // Renames within a folder, and makes the new name durable.
@@ -45,7 +49,7 @@ void discard_segment(const std::filesystem::path& file, const Error& failure);
 Result<std::vector<std::string>> list_names(const std::filesystem::path& folder);
 
 // The right to write to a bank, held while it lives. The kernel takes it back when the process
-// ends, however it ends.
+// ends, however it ends. Who holds it may remove its file, with the bank.
 class FolderLock {
  public:
   // `busy` if another process, or this one, holds it.

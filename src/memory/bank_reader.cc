@@ -1,6 +1,8 @@
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <cassert>
+#include <cstdint>
 #include <mutex>
 #include <system_error>
 #include <utility>
@@ -24,6 +26,58 @@ struct Part {
   uint64_t chunks = 0;                                         // of these
 };
 using Parts = std::vector<Part>;  // ascending id
+
+// What tells one state of a file from another without reading it.
+struct FileState {
+  dev_t device = 0;
+  ino_t inode = 0;
+  off_t bytes = 0;
+  int64_t seconds = 0, nanoseconds = 0;  // of the last change
+  bool operator==(const FileState&) const = default;
+};
+FileState state_of(const fs::path& file) {
+  struct stat found;
+  if (::stat(file.c_str(), &found) != 0) return {};
+  return {found.st_dev, found.st_ino, found.st_size, found.st_mtim.tv_sec, found.st_mtim.tv_nsec};
+}
+
+// A catalogue's file as it was when it was opened. Where SQLite can keep no log beside it, its
+// connections take it for a file that never changes (catalogue_schema.cc). Should it change all the
+// same, they would mix the pages that they know with new ones.
+class CatalogueFile {
+ public:
+  explicit CatalogueFile(fs::path file)
+      : file_(std::move(file)), state_(state_of(file_)), without_log_(has_no_log()) {}
+  // Asked before and after: it is not known when SQLite looked.
+  void opened() { without_log_ = without_log_ || has_no_log(); }
+
+  const fs::path& path() const { return file_; }
+  // Whether connections do not see what somebody else has changed since.
+  bool changed() const {
+    return without_log_ && (log_bytes(file_) > 0 || state_of(file_) != state_);
+  }
+  bool same_file(const CatalogueFile& other) const {
+    return state_.device == other.state_.device && state_.inode == other.state_.inode;
+  }
+
+ private:
+  bool has_no_log() const { return cannot_be_written(folder_of(file_)) && log_bytes(file_) == 0; }
+
+  fs::path file_;
+  FileState state_;
+  bool without_log_ = false;
+};
+
+struct OpenedCatalogue {
+  Catalogue catalogue;
+  CatalogueFile file;
+};
+Result<OpenedCatalogue> open_catalogue(const fs::path& folder) {
+  CatalogueFile file(folder / kCatalogueFile);
+  MSA_ASSIGN(Catalogue catalogue, Catalogue::open(file.path(), Catalogue::Access::read));
+  file.opened();
+  return OpenedCatalogue{std::move(catalogue), std::move(file)};
+}
 
 // Connections to the catalogue that no view uses at present. Opening one checks the schema, which a
 // query should not have to wait for.
@@ -76,14 +130,18 @@ class FolderView final : public BankView {
 
 class FolderReader final : public BankReader {
  public:
-  FolderReader(fs::path folder, BankManifest manifest, Catalogue catalogue)
+  FolderReader(fs::path folder, BankManifest manifest, OpenedCatalogue opened)
       : folder_(std::move(folder)),
         manifest_(std::move(manifest)),
-        catalogue_(std::move(catalogue)) {}
+        catalogue_(std::move(opened.catalogue)),
+        file_(std::move(opened.file)) {}
 
   const fs::path& folder() const override { return folder_; }
   const BankManifest& manifest() const override { return manifest_; }
-  Catalogue& catalogue() override { return catalogue_; }
+  Catalogue& catalogue() override {
+    (void)follow();  // where that fails, the next snapshot says why
+    return catalogue_;
+  }
 
   Result<std::shared_ptr<const Snapshot>> snapshot() override {
     return retried([&]() -> Result<std::shared_ptr<const Snapshot>> {
@@ -127,18 +185,50 @@ class FolderReader final : public BankReader {
 
   Result<Report> verify(const std::function<void(uint64_t, uint64_t)>& progress,
                         const std::stop_token& stop) override {
-    return verify_bank(folder_, manifest_, catalogue_, progress, nullptr, stop);
+    MSA_TRY(follow());
+    auto report = verify_bank(folder_, manifest_, catalogue_, progress, nullptr, stop);
+    if (file_.changed()) return changed_meanwhile();
+    return report;
   }
 
  private:
+  // Opens the catalogue anew if its file changed and the connections do not see it.
+  Result<void> follow() {
+    if (!file_.changed()) return {};
+    MSA_ASSIGN(OpenedCatalogue opened, open_catalogue(folder_));
+    MSA_ASSIGN(const std::string json, opened.catalogue.manifest());
+    MSA_ASSIGN(const BankManifest now, parse_manifest(json, folder_));
+    MSA_TRY(check_manifest(now, manifest_, folder_));
+    snapshot_.reset();
+    if (!opened.file.same_file(file_)) parts_ = std::make_shared<const Parts>();
+    catalogue_ = std::move(opened.catalogue);
+    file_ = std::move(opened.file);
+    // Views give their connections back to the former ones, which go with the last of them.
+    spare_ = std::make_shared<SpareConnections>();
+    return {};
+  }
+
+  Error changed_meanwhile() const {
+    return Error{Code::busy, fmt::format("{}: was changed while it was read; ask again",
+                                         file_.path().string())};
+  }
+
   // A compaction may remove a file between the moment its record was read and that at which it is
   // opened. What was committed meanwhile says where its documents are now.
   template <class Attempt>
   auto retried(Attempt attempt) -> decltype(attempt()) {
     constexpr int kAttempts = 10;
     for (int i = 1;; ++i) {
+      MSA_TRY(follow());
       MSA_ASSIGN(const int64_t before, catalogue_.data_version());
       auto outcome = attempt();
+      if (file_.changed()) {
+        // What was read may be of two states, and so may what was kept of it.
+        snapshot_.reset();
+        parts_ = std::make_shared<const Parts>();
+        if (i == kAttempts) return changed_meanwhile();
+        continue;
+      }
       if (outcome || outcome.error().code != Code::not_found || i == kAttempts) return outcome;
       MSA_ASSIGN(const int64_t after, catalogue_.data_version());
       if (after == before) return outcome;
@@ -184,6 +274,7 @@ class FolderReader final : public BankReader {
   fs::path folder_;
   BankManifest manifest_;
   Catalogue catalogue_;
+  CatalogueFile file_;
   std::shared_ptr<SpareConnections> spare_ = std::make_shared<SpareConnections>();
   std::shared_ptr<const Parts> parts_ = std::make_shared<Parts>();  // those of snapshot_
   std::shared_ptr<const Snapshot> snapshot_;
@@ -194,11 +285,10 @@ class FolderReader final : public BankReader {
 
 Result<std::shared_ptr<BankReader>> BankReader::open(const fs::path& folder) {
   MSA_TRY(check_is_bank(folder));
-  MSA_ASSIGN(Catalogue catalogue,
-             Catalogue::open(folder / kCatalogueFile, Catalogue::Access::read));
-  MSA_ASSIGN(const std::string json, catalogue.manifest());
+  MSA_ASSIGN(OpenedCatalogue opened, open_catalogue(folder));
+  MSA_ASSIGN(const std::string json, opened.catalogue.manifest());
   MSA_ASSIGN(BankManifest manifest, parse_manifest(json, folder));
-  return std::make_shared<FolderReader>(folder, std::move(manifest), std::move(catalogue));
+  return std::make_shared<FolderReader>(folder, std::move(manifest), std::move(opened));
 }
 
 }  // namespace msa

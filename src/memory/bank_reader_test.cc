@@ -2,6 +2,9 @@
 // cost what has changed since the one before.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <random>
@@ -191,6 +194,75 @@ TEST_F(LongLivedReader, DamageInWhatIsNewIsAnErrorAndDoesNotStay) {
   ASSERT_FALSE(damaged.ok());
   EXPECT_THAT(damaged.error().message, HasSubstr("row 2: 3 chunks from 4000 on"));
   EXPECT_EQ(before->documents, 5u);
+}
+
+constexpr int kNotAllowed = 77;
+
+// One reader before and after a change, as an ordinary user: permissions do not bind root. Says on
+// `done` that it has read the documents 0 to 42, and waits at `changed` until there are only those
+// from 20 to 242. Returns 0, or where it went wrong.
+int read_before_and_after(const std::filesystem::path& bank, int done, int changed) {
+  constexpr uid_t kNobody = 65534;
+  if (geteuid() == 0 && (setgid(kNobody) != 0 || setuid(kNobody) != 0)) return kNotAllowed;
+  const auto reader = BankReader::open(bank);
+  if (!reader) return 1;
+  const auto holds = [&](uint32_t first, uint32_t last) {
+    const uint64_t count = last - first + 1;
+    const auto snapshot = (*reader)->snapshot();
+    const auto view = (*reader)->view();
+    if (!snapshot || !view) return false;
+    if ((*snapshot)->documents != count || (*view)->snapshot()->documents != count) return false;
+    for (uint32_t number = first; number <= last; ++number) {
+      const auto record = (*view)->catalogue().find(number);
+      if (!record || !*record || (*record)->text != make_document(number).text) return false;
+    }
+    const auto totals = (*reader)->catalogue().totals();
+    const auto report = (*reader)->verify({});
+    return totals.ok() && totals->documents == count && report.ok() && report->problems.empty();
+  };
+  if (!holds(0, 42)) return 2;
+  char turn = 0;
+  if (::write(done, &turn, 1) != 1 || ::read(changed, &turn, 1) != 1) return 3;
+  return holds(20, 242) ? 0 : 4;
+}
+
+TEST_F(LongLivedReader, SeesChangesInAFolderThatItCannotWrite) {
+  fill_bank(bank_, manifest_, {40, 3});
+  ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
+  ASSERT_EQ(chmod(bank_.c_str(), 0555), 0);
+  int done[2], changed[2];
+  ASSERT_EQ(pipe(done), 0);
+  ASSERT_EQ(pipe(changed), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    close(done[0]);
+    close(changed[1]);
+    _exit(read_before_and_after(bank_, done[1], changed[0]));
+  }
+  close(done[1]);
+  close(changed[0]);
+  char turn = 0;
+  if (::read(done[0], &turn, 1) == 1) {
+    chmod(bank_.c_str(), 0755);
+    {
+      auto w = writer();
+      for (uint32_t number = 0; number < 20; ++number)
+        EXPECT_EQ(*w->remove(make_document(number).id), Removed::document);
+      EXPECT_TRUE(add_documents(*w, manifest_, 200).ok());
+      EXPECT_TRUE(w->commit().ok());
+      EXPECT_TRUE(w->compact(1u << 20, {}, {}).ok());
+    }
+    chmod(bank_.c_str(), 0555);
+    EXPECT_EQ(::write(changed[1], &turn, 1), 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  close(done[0]);
+  close(changed[1]);
+  chmod(bank_.c_str(), 0755);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kNotAllowed) GTEST_SKIP() << "cannot become another user";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(LongLivedReader, ASegmentThatIsMissingIsAnError) {

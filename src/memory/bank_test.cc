@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "memory/test_bank.h"
+#include "memory/test_repair.h"
 
 namespace msa {
 namespace {
@@ -334,6 +335,52 @@ TEST(Bank, TheNextWriterRemovesWhatACrashLeft) {
   std::filesystem::remove(bank / "segments/stray.bin");
   EXPECT_THAT(verify_problems(bank), testing::IsEmpty());
   expect_bank(bank, 5);
+}
+
+TEST(Bank, ANextSegmentThatIsTooLowCostsNoSegment) {
+  const std::string low = "UPDATE meta SET value = 1 WHERE key = 'next_segment';";
+  // Where an older version's tables get their digest, it says nothing about that.
+  for (const char* more : {"", "DELETE FROM meta WHERE key = 'digest'; PRAGMA user_version = 2"}) {
+    const TestFolder folder;
+    const auto bank = folder / "bank";
+    fill_bank(bank, small_manifest(), {2, 3});
+    tamper(bank / "catalogue.sqlite", low + more);
+    for (const auto& writer :
+         {BankWriter::open(bank), BankWriter::open_or_create(bank, small_manifest())}) {
+      ASSERT_FALSE(writer.ok());
+      EXPECT_EQ(writer.error().code, Code::corrupt);
+      EXPECT_THAT(writer.error().message,
+                  HasSubstr("next_segment is 1, but segment 2 is recorded"));
+      EXPECT_THAT(writer.error().message, HasSubstr("msa memory repair"));
+    }
+    expect_bank(bank, 5);
+    EXPECT_THAT(verify_problems(bank), testing::SizeIs(1));
+    {
+      const auto repair = BankRepair::open(bank, Catalogue::Access::write);
+      ASSERT_TRUE(repair.ok()) << repair.error().message;
+      EXPECT_FALSE((*repair)->inspect({})->none());
+      const auto outcome = (*repair)->run(test_encoder(), false, {}, {});
+      ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+    }
+    fill_bank(bank, small_manifest(), {1});
+    expect_bank(bank, 6);
+    EXPECT_THAT(verify_problems(bank), testing::IsEmpty());
+  }
+}
+
+TEST(Bank, ACommitWritesOverNoFile) {
+  const TestFolder folder;
+  const auto bank = folder / "bank";
+  const BankManifest manifest = small_manifest();
+  fill_bank(bank, manifest, {2});
+  auto writer = open_writer(bank);
+  ASSERT_TRUE(add_documents(*writer, manifest, 1).ok());
+  folder.put("bank/segments/00000002.seg", "somebody's");
+  const auto committed = writer->commit();
+  ASSERT_TRUE(committed.ok()) << committed.error().message;
+  EXPECT_EQ(TestFolder::get(bank / "segments/00000002.seg"), "somebody's");
+  EXPECT_TRUE(std::filesystem::exists(bank / "segments/00000003.seg"));
+  expect_bank(bank, 3);
 }
 
 TEST(Bank, VerifyingStopsWhenAsked) {

@@ -2,14 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <fstream>
+#include <cstring>
 #include <optional>
 #include <set>
 #include <system_error>
 #include <unordered_set>
 #include <utility>
 
+#include "base/files.h"
 #include "base/hash.h"
 #include "memory/bank_files.h"
 #include "memory/given_numbers.h"
@@ -21,6 +21,52 @@ namespace msa {
 namespace {
 
 namespace fs = std::filesystem;
+
+// The file of a record's segment, whatever it holds.
+Result<MappedFile> map_segment(const fs::path& folder, const SegmentRecord& record) {
+  const fs::path file = folder / kSegmentFolder / record.file;
+  std::error_code failed;
+  if (!fs::exists(file, failed) && !failed)
+    return Error{Code::not_found,
+                 fmt::format("{}: this segment of the bank is missing ({} chunks); mend the bank "
+                             "with `msa memory repair`, or restore it from a copy",
+                             file.string(), record.chunks)};
+  return MappedFile::open(file, MappedFile::Links::refuse);
+}
+
+// Whether map_segment() failed because of what stands in the segment's place: nothing, or a link, a
+// folder, a pipe. Any other error says that the file could not be read, not that it is bad.
+bool is_damage(const Error& error) {
+  return error.code == Code::not_found || error.code == Code::invalid_argument;
+}
+
+// The number that the header of a record's segment has to have. A segment that was moved here from
+// another bank has kept that bank's; the checksum, which covers it, tells that it is the right one.
+uint64_t expected_number(const MappedFile& file, const SegmentRecord& record) {
+  SegmentHeader header{};
+  const bool whole = file.bytes().size() >= sizeof(header);
+  if (whole) std::memcpy(&header, file.bytes().data(), sizeof(header));
+  return whole && header.checksum == record.checksum ? header.number
+                                                     : static_cast<uint64_t>(record.id);
+}
+
+// The segment that the file holds, compared with its record. Every error is damage. So is a version
+// that this program does not know: a bank that has such segments says so in its catalogue.
+Result<Segment> segment_in(MappedFile file, const SegmentRecord& record,
+                           const SegmentShape& shape) {
+  const uint64_t number = expected_number(file, record);
+  MSA_ASSIGN(Segment segment, Segment::open(std::move(file), number, shape));
+  if (segment.chunks() != record.chunks || segment.bytes() != record.bytes ||
+      segment.checksum() != record.checksum)
+    return Error{
+        Code::mismatch,
+        fmt::format("{}: has {} chunks, {} bytes and checksum {}, the catalogue says {}, "
+                    "{} and {}; mend the bank with `msa memory repair`, or restore it from a copy",
+                    segment.file().path().string(), segment.chunks(), segment.bytes(),
+                    to_hex(segment.checksum()), record.chunks, record.bytes,
+                    to_hex(record.checksum))};
+  return segment;
+}
 
 class Verification {
  public:
@@ -38,7 +84,7 @@ class Verification {
     const CatalogueLayout layout = check_catalogue();
     for (const SegmentRecord& record : layout.segments) {
       if (stopped()) break;
-      check_segment(record);
+      MSA_TRY(check_segment(record));
     }
     if (stopped())
       return Error{Code::cancelled, fmt::format("{}: verifying was stopped", folder_.string())};
@@ -133,32 +179,50 @@ class Verification {
     }
   }
 
-  void check_segment(const SegmentRecord& record) {
+  // An error: where damage is asked for, of a segment of which it cannot be said.
+  Result<void> check_segment(const SegmentRecord& record) {
     ++report_.segments;
     const uint64_t before = report_.bytes;
     const auto bad = [&](std::string what) {
       if (damaged_ != nullptr) damaged_->insert(record.id);
       problem(std::move(what));
     };
-    auto segment = open_segment(folder_, record, manifest_.segment_shape());
-    if (!segment && segment.error().code == Code::not_found && !still_recorded(record))
+    Result<MappedFile> file = map_segment(folder_, record);
+    if (file) {
+      const SegmentShape shape = manifest_.segment_shape();
+      const Result<Segment> segment = segment_in(std::move(*file), record, shape);
+      if (!segment)
+        bad(segment.error().message);
+      else
+        for (std::string& what : segment_problems(
+                 *segment, shape, [&](uint64_t bytes) { advance(bytes); }, stop_))
+          bad(std::move(what));
+    } else if (file.error().code == Code::not_found && !still_recorded(record)) {
       --report_.segments;  // a compaction has moved its documents elsewhere since
-    else if (!segment)
-      bad(segment.error().message);
-    else
-      for (std::string& what : segment_problems(
-               *segment, manifest_.segment_shape(), [&](uint64_t bytes) { advance(bytes); }, stop_))
-        bad(std::move(what));
-    if (stopped()) return;
+    } else if (damaged_ == nullptr || is_damage(file.error())) {
+      bad(file.error().message);
+    } else {
+      return std::move(file).error();
+    }
+    if (stopped()) return {};
     // What could not be read counts as done, so that progress ends at all of it.
     if (const uint64_t read = report_.bytes - before; read < record.bytes)
       advance(record.bytes - read);
+    return {};
   }
 
-  bool still_recorded(const SegmentRecord& record) const {
-    const auto now = catalogue_.segments([](const Error&) {});
-    return !now || std::any_of(now->begin(), now->end(),
-                               [&](const SegmentRecord& r) { return r.id == record.id; });
+  bool still_recorded(const SegmentRecord& record) {
+    // Asked before the records are read: a commit in between has them read once more.
+    const Result<int64_t> version = catalogue_.data_version();
+    if (!version) return true;
+    if (recorded_as_of_ != *version) {
+      const auto now = catalogue_.segments([](const Error&) {});
+      if (!now) return true;
+      recorded_.clear();
+      for (const SegmentRecord& r : *now) recorded_.insert(r.id);
+      recorded_as_of_ = *version;
+    }
+    return recorded_.contains(record.id);
   }
 
   const fs::path& folder_;
@@ -169,40 +233,17 @@ class Verification {
   const std::stop_token& stop_;
   uint64_t all_bytes_ = 0;
   std::unordered_set<std::string> told_;
+  std::unordered_set<int64_t> recorded_;   // ids of all segments, for still_recorded()
+  std::optional<int64_t> recorded_as_of_;  // the catalogue's data_version then
   BankReader::Report report_;
 };
-
-// The number that the header of a record's segment has to have. A segment that was moved here from
-// another bank has kept that bank's; the checksum, which covers it, tells that it is the right one.
-uint64_t expected_number(const fs::path& file, const SegmentRecord& record) {
-  SegmentHeader header{};
-  std::ifstream in(file, std::ios::binary);
-  in.read(reinterpret_cast<char*>(&header), sizeof(header));
-  return in && header.checksum == record.checksum ? header.number
-                                                  : static_cast<uint64_t>(record.id);
-}
 
 }  // namespace
 
 Result<Segment> open_segment(const fs::path& folder, const SegmentRecord& record,
                              const SegmentShape& shape) {
-  const fs::path file = folder / kSegmentFolder / record.file;
-  std::error_code failed;
-  if (!fs::exists(file, failed) && !failed)
-    return Error{Code::not_found,
-                 fmt::format("{}: this segment of the bank is missing ({} chunks); mend the bank "
-                             "with `msa memory repair`, or restore it from a copy",
-                             file.string(), record.chunks)};
-  MSA_ASSIGN(Segment segment, Segment::open(file, expected_number(file, record), shape));
-  if (segment.chunks() != record.chunks || segment.bytes() != record.bytes ||
-      segment.checksum() != record.checksum)
-    return Error{
-        Code::mismatch,
-        fmt::format("{}: has {} chunks, {} bytes and checksum {}, the catalogue says {}, "
-                    "{} and {}; mend the bank with `msa memory repair`, or restore it from a copy",
-                    file.string(), segment.chunks(), segment.bytes(), to_hex(segment.checksum()),
-                    record.chunks, record.bytes, to_hex(record.checksum))};
-  return segment;
+  MSA_ASSIGN(MappedFile file, map_segment(folder, record));
+  return segment_in(std::move(file), record, shape);
 }
 
 Result<BankReader::Report> verify_bank(const fs::path& folder, const BankManifest& manifest,

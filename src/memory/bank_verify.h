@@ -12,7 +12,9 @@
 namespace msa {
 
 // See BankReader::verify(). The ids of segments that are missing, or not as they were written, go
-// to `damaged` if there is one. On a stop request it ends within some megabytes of reading
+// to `damaged` if there is one; then a segment that cannot be read for a reason outside the bank
+// (no permission, no memory, too many open files, a disk that fails) is an error and not a problem,
+// since nothing is known of it. On a stop request it ends within some megabytes of reading
 // (`cancelled`).
 Result<BankReader::Report> verify_bank(const std::filesystem::path& folder,
                                        const BankManifest& manifest, const Catalogue& catalogue,

@@ -65,6 +65,9 @@ class FolderWriter final : public BankWriter {
     next_number_ = first_pending_number_ = next;
     MSA_ASSIGN(next_segment_, catalogue_.next_segment());
     MSA_ASSIGN(const std::vector<SegmentRecord> records, catalogue_.segments());
+    // Its file would be written over that of a recorded one.
+    if (!records.empty() && next_segment_ <= records.back().id)
+      return low_next_segment(folder_ / kCatalogueFile, next_segment_, records.back().id);
     std::set<std::string_view> recorded;
     for (const SegmentRecord& record : records) recorded.insert(record.file);
     MSA_ASSIGN(const std::vector<std::string> names, list_names(folder_ / kSegmentFolder));
@@ -177,6 +180,7 @@ class FolderWriter final : public BankWriter {
     }
     steps_.emplace_back(std::move(alias));
     pending_names_.emplace(document.id, hash);
+    pending_name_bytes_ += kNameBytes + 2 * document.id.size() + document.source.size();
     return {};
   }
 
@@ -192,6 +196,7 @@ class FolderWriter final : public BankWriter {
     --*left;
     removed_names_.insert(name);
     steps_.emplace_back(NameRemoval{name});
+    pending_name_bytes_ += kNameBytes + 2 * name.size();
     return *left == 0 ? Removed::document : Removed::name;
   }
 
@@ -206,7 +211,7 @@ class FolderWriter final : public BankWriter {
   }
 
   uint64_t pending_bytes() const override {
-    return pending_chunks_ * shape_.bytes_per_chunk() + pending_text_bytes_;
+    return pending_chunks_ * shape_.bytes_per_chunk() + pending_text_bytes_ + pending_name_bytes_;
   }
 
   Result<void> commit() override {
@@ -215,11 +220,7 @@ class FolderWriter final : public BankWriter {
       MSA_TRY(catalogue_.commit(std::nullopt, steps_, static_cast<uint32_t>(next_number_)));
     } else {
       SegmentRecord record;
-      // Another id for every attempt: should a failed transaction turn out to be on the disk after
-      // all, its segment file is still the one that it names.
-      record.id = next_segment_++;
-      record.file = segment_file_name(record.id);
-      const fs::path file = folder_ / kSegmentFolder / record.file;
+      const fs::path file = choose_file(record);
       if (Result<void> done = write(file, record); !done) {
         discard_segment(file, done.error());
         return done;
@@ -232,7 +233,7 @@ class FolderWriter final : public BankWriter {
     removed_names_.clear();
     names_left_.clear();
     first_pending_number_ = next_number_;
-    pending_chunks_ = pending_text_bytes_ = 0;
+    pending_chunks_ = pending_text_bytes_ = pending_name_bytes_ = 0;
     return {};
   }
 
@@ -255,6 +256,9 @@ class FolderWriter final : public BankWriter {
   }
 
   using Names = std::unordered_map<std::string, uint64_t>;  // and the hash of title and text
+  // What a name that comes or goes takes until the commit, without its letters: a step, and a place
+  // among the names.
+  static constexpr uint64_t kNameBytes = sizeof(CatalogueStep) + sizeof(Names::value_type);
 
   // Room for `more`, at least doubled, so that many small batches do not copy all each time.
   template <class T>
@@ -334,6 +338,21 @@ class FolderWriter final : public BankWriter {
     return {};
   }
 
+  // Gives a record that is to be committed its id, and its file's name, under which nothing is yet:
+  // no file is written over, or removed if the commit fails, that it did not make itself.
+  fs::path choose_file(SegmentRecord& record) {
+    fs::path file;
+    std::error_code ignored;
+    do {
+      // Another id for every attempt: should a failed transaction turn out to be on the disk after
+      // all, its segment file is still the one that it names.
+      record.id = next_segment_++;
+      record.file = segment_file_name(record.id);
+      file = folder_ / kSegmentFolder / record.file;
+    } while (fs::exists(fs::symlink_status(file, ignored)));
+    return file;
+  }
+
   // The two steps of a commit: first the arrays, then the one transaction that makes them count.
   Result<void> write(const fs::path& file, SegmentRecord& record) {
     std::vector<std::vector<SegmentPiece>> pieces(shape_.router_layers.size());
@@ -368,6 +387,7 @@ class FolderWriter final : public BankWriter {
   std::unordered_map<uint32_t, uint64_t> names_left_;
   uint64_t first_pending_number_ = 0;
   uint64_t pending_chunks_ = 0, pending_text_bytes_ = 0;
+  uint64_t pending_name_bytes_ = 0;  // of names that come without a text, or go
 };
 
 Result<std::unique_ptr<BankWriter>> started(const fs::path& folder, const BankManifest& manifest,

@@ -37,8 +37,9 @@ class CandidateIndex {
   virtual std::optional<uint32_t> number_of(const SegmentView& segment) const = 0;
   virtual size_t segments() const = 0;
   // The chunks of router layer `layer` (0 is the first) that are nearest to folded queries [M,
-  // G*D], which are finite: so many that `k` documents can be chosen. A chunk may be there once for
-  // each query. Chunks of documents that have been removed since may be among them.
+  // G*D], which are finite: as a rule so many that `k` documents can be chosen. A chunk may be
+  // there once for each query. Chunks of documents that have been removed since may be among them,
+  // or be all there is.
   virtual Result<std::vector<NearChunk>> search(size_t layer, MatView<const float> folded,
                                                 size_t k) = 0;
   // How many documents of those chunks are to be scored with the keys in full, at most, for `k`.

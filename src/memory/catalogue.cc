@@ -52,6 +52,13 @@ uint64_t document_hash(std::string_view title, std::string_view text) {
   return hasher.digest();
 }
 
+Error low_next_segment(const fs::path& catalogue, int64_t next, int64_t recorded) {
+  return Error{Code::corrupt,
+               fmt::format("{}: table meta: {} is {}, but segment {} is recorded; mend the bank "
+                           "with `msa memory repair`",
+                           catalogue.string(), kNextSegmentKey, next, recorded)};
+}
+
 Result<void> report(const Catalogue::BadRow& bad_row, const Error& error) {
   if (!bad_row) return error;
   bad_row(error);
@@ -69,7 +76,7 @@ Result<DocumentRecord> read_document(const Statement& statement, bool with_text)
   record.char_end = row.number(5, "char_end", record.char_begin, kMaxSize);
   record.hash = row.bits(6, "hash");
   record.tokens = row.number(7, "tokens", 0, kMaxSize);
-  record.segment = static_cast<int64_t>(row.number(8, "segment", 1, kMaxSize));
+  record.segment = static_cast<int64_t>(row.number(8, "segment", 1, kMaxSegment));
   record.first_chunk = static_cast<uint32_t>(row.number(9, "first_chunk", 0, kMaxChunks - 1));
   record.chunks =
       static_cast<uint32_t>(row.number(10, "chunks", 1, kMaxChunks - record.first_chunk));
@@ -87,7 +94,7 @@ Result<DocumentRecord> read_document(const Statement& statement, bool with_text)
 Result<SegmentRecord> read_segment(const Statement& statement) {
   Row row(statement, "segments");
   SegmentRecord record;
-  record.id = static_cast<int64_t>(row.number(0, "id", 1, kMaxSize - 1));
+  record.id = static_cast<int64_t>(row.number(0, "id", 1, kMaxSegment));
   record.file = row.text(1, "file");
   if (row.ok() && !is_plain_file_name(record.file))
     row.reject("the file's name is not a plain file name");
@@ -207,7 +214,7 @@ Result<uint32_t> Catalogue::next_number() const {
 }
 
 Result<int64_t> Catalogue::next_segment() const {
-  MSA_ASSIGN(const uint64_t next, impl_->meta_number(kNextSegmentKey, 1, kMaxSize));
+  MSA_ASSIGN(const uint64_t next, impl_->meta_number(kNextSegmentKey, 1, kMaxSegment + 1));
   return static_cast<int64_t>(next);
 }
 
@@ -354,12 +361,22 @@ Result<std::vector<std::string>> Catalogue::check(const std::stop_token& stop) c
   MSA_ASSIGN(const RowsDigest rows, digest_of_rows(impl_->database));
   MSA_ASSIGN(const int64_t written, impl_->database.integer(fmt::format(
                                         "SELECT value FROM meta WHERE key = '{}'", kDigestKey)));
-  if (rows.complete && rows.sum != static_cast<uint64_t>(written))
+  if (!rows.complete) return problems;
+  if (rows.sum != static_cast<uint64_t>(written)) {
     problems.push_back(fmt::format(
         "{}: the rows have the digest {}, written was {}: something else than msa changed an id, "
         "a source, a range, a place or a count, or removed a row; restore the bank from a copy, "
         "or accept what is there with `msa memory repair`",
         file, to_hex(rows.sum), to_hex(static_cast<uint64_t>(written))));
+    return problems;
+  }
+  // The digest of an older version's tables is of what they say, right or wrong. The ids are read
+  // first: a commit meanwhile only raises what comes next.
+  MSA_ASSIGN(const int64_t last,
+             impl_->database.integer("SELECT ifnull(max(id), 0) FROM segments"));
+  MSA_ASSIGN(const int64_t next, next_segment());
+  if (next <= last)
+    problems.push_back(low_next_segment(impl_->database.file(), next, last).message);
   return problems;
 }
 

@@ -88,6 +88,9 @@ struct LayoutChanges {
 // Identity of a document's content, over title and text with their lengths.
 uint64_t document_hash(std::string_view title, std::string_view text);
 
+// Says that the id of the next segment is not above that of a recorded one.
+Error low_next_segment(const std::filesystem::path& catalogue, int64_t next, int64_t recorded);
+
 // One connection; one caller at a time. Readers and one writer may have the file open at once
 // (WAL). Everything that is read is checked: a value that cannot be is a `corrupt` error that names
 // file, table and row.

@@ -166,6 +166,11 @@ Result<void> CatalogueAttachment::insert(const AliasRecord& alias) {
 }
 
 Result<void> CatalogueAttachment::insert(const SegmentRecord& segment) {
+  if (segment.id < 1 || segment.id > kMaxSegment)
+    return Error{Code::invalid_argument,
+                 fmt::format("{}: segment {} cannot be recorded: ids go from 1 to {}; attach to a "
+                             "new bank",
+                             state_->database.file().string(), segment.id, kMaxSegment)};
   state_->digest_change += digest_of(segment);
   return insert_row(state_->insert_segment, segment);
 }

@@ -241,7 +241,7 @@ Result<void> Catalogue::commit(const std::optional<SegmentRecord>& segment,
   };
   const uint64_t rows = segment ? segment->chunks : 0;
   if (segment) {
-    if (segment->id < 1 || segment->id == INT64_MAX) return refuse("its id is out of range");
+    if (segment->id < 1 || segment->id > kMaxSegment) return refuse("its id is out of range");
     if (!is_plain_file_name(segment->file)) return refuse("its file's name is not a plain one");
     if (rows > kMaxChunks || segment->bytes > kMaxSize) return refuse("it is too large");
   }
@@ -315,7 +315,7 @@ Result<void> Catalogue::replace_segments(const std::vector<int64_t>& old,
         fmt::format("{}: segments cannot be replaced: {}; report this as a bug", file, why)};
   };
   if (segment &&
-      (segment->id < 1 || segment->id == INT64_MAX || !is_plain_file_name(segment->file) ||
+      (segment->id < 1 || segment->id > kMaxSegment || !is_plain_file_name(segment->file) ||
        segment->chunks > kMaxChunks || segment->bytes > kMaxSize))
     return refuse("the new one's record is out of range");
   if (!segment && !moved.empty()) return refuse("their documents have no new place");
@@ -367,7 +367,7 @@ Result<std::vector<SegmentRecord>> Catalogue::retired() const {
     if (!more) return records;
     Row row(statement, "retired");
     SegmentRecord record;
-    record.id = static_cast<int64_t>(row.number(0, "id", 1, kMaxSize - 1));
+    record.id = static_cast<int64_t>(row.number(0, "id", 1, kMaxSegment));
     record.file = row.text(1, "file");
     if (row.ok() && !is_plain_file_name(record.file))
       row.reject("the file's name is not a plain file name");

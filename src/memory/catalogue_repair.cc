@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <limits>
+#include <tuple>
 
 #include "memory/bank_files.h"
 #include "memory/catalogue_digest.h"
@@ -14,6 +15,7 @@ namespace msa {
 namespace {
 
 using sqlite::Database;
+using sqlite::ResetOnExit;
 using sqlite::Row;
 using sqlite::Statement;
 using sqlite::Transaction;
@@ -38,6 +40,76 @@ Result<void> run(Statement& statement, std::initializer_list<int64_t> values) {
   int parameter = 0;
   for (const int64_t value : values) statement.bind(++parameter, value);
   return statement.run();
+}
+
+// What meta has under `key`, if that is an integer.
+Result<std::optional<int64_t>> meta_integer(const Database& database, std::string_view key) {
+  MSA_ASSIGN(Statement get, database.prepare("SELECT rowid, value FROM meta WHERE key = ?1 AND "
+                                             "typeof(value) = 'integer'"));
+  get.bind(1, key);
+  MSA_ASSIGN(const bool found, get.step());
+  if (!found) return std::optional<int64_t>();
+  Row row(get, "meta");
+  return std::optional<int64_t>(whole(row, 1, key));
+}
+
+// What the rows that CatalogueRepair::replace() changes count in the digest, as they are now. Those
+// that cannot be read count nothing, as in digest_of_rows().
+Result<uint64_t> digest_of_replaced(const Database& database,
+                                    const std::optional<SegmentRecord>& segment,
+                                    const std::vector<CatalogueRepair::Encoded>& encoded,
+                                    const std::vector<int64_t>& dropped,
+                                    const std::vector<int64_t>& old) {
+  uint64_t sum = 0;
+  // Calls `add` for each row that a statement with one parameter finds.
+  const auto each = [](Statement& statement, int64_t value, const auto& add) -> Result<void> {
+    const ResetOnExit reset(statement);
+    statement.bind(1, value);
+    for (;;) {
+      MSA_ASSIGN(const bool more, statement.step());
+      if (!more) return {};
+      add();
+    }
+  };
+  MSA_ASSIGN(Statement documents, database.prepare(fmt::format(
+                                      "SELECT {} FROM documents WHERE number = ?1", kHeadColumns)));
+  const auto add_document = [&] {
+    const Result<DocumentRecord> d = read_document(documents, false);
+    if (d) sum += digest_of(*d, d->segment, d->first_chunk);
+  };
+  for (const CatalogueRepair::Encoded& d : encoded)
+    MSA_TRY(each(documents, d.number, add_document));
+  for (const int64_t number : dropped) MSA_TRY(each(documents, number, add_document));
+
+  MSA_ASSIGN(Statement aliases, database.prepare(fmt::format(
+                                    "SELECT {} FROM aliases WHERE number = ?1", kAliasColumns)));
+  for (const int64_t number : dropped)
+    MSA_TRY(each(aliases, number, [&] {
+      if (const Result<AliasRecord> alias = read_alias(aliases)) sum += digest_of(*alias);
+    }));
+
+  MSA_ASSIGN(Statement segments, database.prepare(fmt::format(
+                                     "SELECT {} FROM segments WHERE id = ?1", kSegmentColumns)));
+  const auto add_segment = [&] {
+    if (const Result<SegmentRecord> record = read_segment(segments)) sum += digest_of(*record);
+  };
+  for (const int64_t id : old) MSA_TRY(each(segments, id, add_segment));
+  if (segment) {
+    MSA_TRY(each(segments, segment->id, add_segment));
+    MSA_ASSIGN(const std::optional<int64_t> next, meta_integer(database, kNextSegmentKey));
+    if (next) sum += digest_of(kNextSegmentKey, static_cast<uint64_t>(*next));
+  }
+  return sum;
+}
+
+// Adds to the digest that is stored; if that cannot be read, computes it anew.
+Result<void> change_digest(const Database& database, uint64_t change) {
+  MSA_ASSIGN(const std::optional<int64_t> stored, meta_integer(database, kDigestKey));
+  if (!stored) return renew_digest(database);
+  MSA_ASSIGN(Statement set, database.prepare("UPDATE meta SET value = ?2 WHERE key = ?1"));
+  set.bind(1, kDigestKey);
+  set.bind(2, static_cast<int64_t>(static_cast<uint64_t>(*stored) + change));
+  return set.run();
 }
 
 }  // namespace
@@ -129,7 +201,8 @@ Result<std::pair<int64_t, int64_t>> CatalogueRepair::least_next() const {
   MSA_ASSIGN(const int64_t number,
              database_.integer("SELECT ifnull(max(number), -1) + 1 FROM documents"));
   MSA_ASSIGN(const int64_t segment,
-             database_.integer("SELECT ifnull(max(id), 0) + 1 FROM segments"));
+             database_.integer(fmt::format(
+                 "SELECT ifnull(max(id), 0) + 1 FROM segments WHERE id < {}", kMaxSegment)));
   return std::pair(number, segment);
 }
 
@@ -139,6 +212,7 @@ Result<void> CatalogueRepair::replace(const std::optional<SegmentRecord>& segmen
                                       const std::vector<int64_t>& old) const {
   const Database& db = database_;
   MSA_ASSIGN(Transaction transaction, Transaction::begin(db, Transaction::Kind::write));
+  MSA_ASSIGN(const uint64_t before, digest_of_replaced(db, segment, encoded, dropped, old));
   if (segment) {
     MSA_ASSIGN(Statement insert, db.prepare(fmt::format("INSERT INTO segments({}) "
                                                         "VALUES(?1, ?2, ?3, ?4, ?5)",
@@ -172,17 +246,27 @@ Result<void> CatalogueRepair::replace(const std::optional<SegmentRecord>& segmen
     MSA_ASSIGN(Statement retire, db.prepare("INSERT OR IGNORE INTO retired(id, file) "
                                             "SELECT id, file FROM segments WHERE id = ?1"));
     MSA_ASSIGN(Statement remove, db.prepare("DELETE FROM segments WHERE id = ?1"));
-    MSA_ASSIGN(const auto records, segments());
+    MSA_ASSIGN(Statement find, db.prepare("SELECT id, file FROM segments WHERE id = ?1"));
     for (const int64_t id : old) {
-      const auto record = std::find_if(records.begin(), records.end(),
-                                       [&](const auto& r) { return r.first == id; });
+      bool ours = false;
+      {
+        const ResetOnExit reset(find);
+        find.bind(1, id);
+        MSA_ASSIGN(const bool found, find.step());
+        if (found) {
+          Row row(find, "segments");
+          const std::string file = row.text(1, "file");
+          if (!row.ok()) return row.problem();
+          ours = parse_segment_file_name(file).has_value();
+        }
+      }
       // A name that no segment of ours ever had is nothing to be removed.
-      if (record != records.end() && parse_segment_file_name(record->second))
-        MSA_TRY(run(retire, {id}));
+      if (ours) MSA_TRY(run(retire, {id}));
       MSA_TRY(run(remove, {id}));
     }
   }
-  MSA_TRY(renew_digest(db));
+  MSA_ASSIGN(const uint64_t after, digest_of_replaced(db, segment, encoded, dropped, old));
+  MSA_TRY(change_digest(db, after - before));
   return transaction.commit();
 }
 
@@ -203,13 +287,16 @@ Result<void> CatalogueRepair::tidy() const {
     for (const int64_t id : foreign) MSA_TRY(run(forget, {id}));
   }
   MSA_ASSIGN(const auto least, least_next());
-  MSA_ASSIGN(Statement raise, database_.prepare("UPDATE meta SET value = ?2 WHERE key = ?1 AND "
-                                                "(typeof(value) <> 'integer' OR value < ?2)"));
-  for (const auto& [key, value] :
-       {std::pair{kNextNumberKey, least.first}, {kNextSegmentKey, least.second}}) {
+  MSA_ASSIGN(Statement raise,
+             database_.prepare("UPDATE meta SET value = ?2 WHERE key = ?1 AND "
+                               "(typeof(value) <> 'integer' OR value < ?2 OR value > ?3)"));
+  for (const auto& [key, value, highest] :
+       {std::tuple{kNextNumberKey, least.first, std::numeric_limits<int64_t>::max()},
+        {kNextSegmentKey, least.second, kMaxSegment}}) {
     raise.reset();
     raise.bind(1, key);
     raise.bind(2, value);
+    raise.bind(3, highest);
     MSA_TRY(raise.run());
   }
   MSA_TRY(mend_given_numbers(database_));

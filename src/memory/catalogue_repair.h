@@ -52,7 +52,8 @@ class CatalogueRepair {
     uint64_t tokens = 0;
   };
   // One transaction: documents move to `segment`, if there is one; those of `dropped` go with all
-  // their names; the segments `old`, which have no documents then, become retired.
+  // their names; the segments `old`, which have no documents then, become retired. The digest
+  // changes by what these rows count: if it was wrong, it stays so until tidy().
   Result<void> replace(const std::optional<SegmentRecord>& segment,
                        const std::vector<Encoded>& encoded, const std::vector<int64_t>& dropped,
                        const std::vector<int64_t>& old) const;

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <set>
 #include <string>
 #include <system_error>
@@ -120,8 +119,11 @@ Result<int64_t> check_identity(const Database& database) {
                              file.string(), version)};
 
   // Nothing but our own tables: a view or trigger under one of these names could do anything.
-  MSA_ASSIGN(Statement schema, database.prepare("SELECT type, name, sql FROM sqlite_schema WHERE "
-                                                "name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"));
+  // SQLite's own are indexes behind UNIQUE and PRIMARY KEY, without a statement, and these tables.
+  constexpr std::array<std::string_view, 3> kOfSqlite{"sqlite_sequence", "sqlite_stat1",
+                                                      "sqlite_stat4"};
+  MSA_ASSIGN(Statement schema,
+             database.prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"));
   std::set<std::string> found;
   for (;;) {
     MSA_ASSIGN(const bool more, schema.step());
@@ -129,6 +131,9 @@ Result<int64_t> check_identity(const Database& database) {
     Row row(schema, "sqlite_schema");
     const std::string type = row.text(0, "type"), name = row.text(1, "name");
     const std::string sql = row.text(2, "sql");
+    if (row.ok() && type == "table" &&
+        std::find(kOfSqlite.begin(), kOfSqlite.end(), name) != kOfSqlite.end())
+      continue;
     const auto known = std::find_if(kSchema.begin(), kSchema.end(), [&](const SchemaObject& o) {
       return o.since <= version && o.type == type && o.name == name && o.sql == sql;
     });
@@ -158,7 +163,7 @@ bool folder_refuses(const fs::path& file, const Error& error) {
   if (error.code != Code::permission && error.code != Code::io && error.code != Code::not_found)
     return false;
   if (::access(file.c_str(), R_OK) != 0) return false;
-  return ::access(folder_of(file).c_str(), W_OK) != 0 && (errno == EACCES || errno == EROFS);
+  return cannot_be_written(folder_of(file));
 }
 
 Result<Database> open_for_reading(const fs::path& file) {
@@ -174,15 +179,14 @@ Result<Database> open_for_reading(const fs::path& file) {
   if (!folder_refuses(file, error)) return explain_foreign(file, std::move(error));
 
   // In a folder that cannot be written, the file alone is the whole truth if no log stands beside
-  // it; then it is read as something that does not change.
-  std::error_code failed;
-  const uintmax_t log_bytes = fs::file_size(fs::path(file).concat("-wal"), failed);
-  if (!failed && log_bytes > 0)
+  // it; then it is read as something that does not change. Whether it does all the same, a reader
+  // that goes on asks by itself (bank_reader.cc).
+  if (const uint64_t bytes = log_bytes(file); bytes > 0)
     return Error{
         Code::permission,
         fmt::format("{}: {} bytes of changes beside it (-wal) have to be merged first, and "
                     "its folder cannot be written; open the bank once where it can be",
-                    file.string(), log_bytes)};
+                    file.string(), bytes)};
   return open_as(Database::Mode::immutable);
 }
 

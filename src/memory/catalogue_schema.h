@@ -15,6 +15,8 @@ namespace msa {
 inline constexpr std::string_view kManifestKey = "manifest";
 inline constexpr std::string_view kNextNumberKey = "next_number";
 inline constexpr std::string_view kNextSegmentKey = "next_segment";
+// The highest id of a segment: counting on cannot wrap.
+inline constexpr int64_t kMaxSegment = INT64_MAX - UINT32_MAX;
 inline constexpr std::string_view kDigestKey = "digest";  // from version 3 on
 
 struct CatalogueDatabase {

@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
+#include <cerrno>
 #include <random>
 
+#include "memory/catalogue_attach.h"
 #include "memory/sqlite.h"
 #include "memory/test_bank.h"
 
@@ -205,6 +208,75 @@ TEST_F(CatalogueTest, RefusesRecordsThatCannotBe) {
   EXPECT_EQ(catalogue.totals()->documents, 1u);
 }
 
+TEST_F(CatalogueTest, IdsOfSegmentsEndBeforeIntegersDo) {
+  {
+    Catalogue catalogue = create();
+    const auto refused = catalogue.commit_segment(segment_record(INT64_MAX - 1), {}, 0);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, Code::invalid_argument);
+  }
+  {
+    auto attachment = CatalogueAttachment::begin(file_);
+    ASSERT_TRUE(attachment.ok()) << attachment.error().message;
+    for (const int64_t id : {int64_t{0}, INT64_MAX - 1, INT64_MAX}) {
+      const auto refused = attachment->insert(segment_record(id));
+      ASSERT_FALSE(refused.ok()) << id;
+      EXPECT_EQ(refused.error().code, Code::invalid_argument);
+    }
+  }
+  tamper(file_,
+         "UPDATE meta SET value = 9223372036854775807 WHERE key = 'next_segment';"
+         "INSERT INTO segments VALUES(9223372036854775806, 'x.seg', 1, 1, 1)");
+  const auto next = read()->next_segment();
+  ASSERT_FALSE(next.ok());
+  EXPECT_EQ(next.error().code, Code::corrupt);
+  EXPECT_THAT(next.error().message, HasSubstr("next_segment is 9223372036854775807"));
+  EXPECT_FALSE(read()->segments().ok());
+}
+
+// While it lives, a log cannot be synced, as on a full disk that notices only then.
+class UnsyncedLogs {
+ public:
+  UnsyncedLogs() {
+    real_ = sqlite3_vfs_find(nullptr);
+    failing_ = *real_;
+    failing_.zName = "unsynced-logs";
+    failing_.xOpen = [](sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out) {
+      const int code = real_->xOpen(real_, name, file, flags, out);
+      if (code == SQLITE_OK && (flags & SQLITE_OPEN_WAL) != 0) {
+        methods_ = *file->pMethods;
+        methods_.xSync = [](sqlite3_file*, int) { return SQLITE_IOERR_FSYNC; };
+        file->pMethods = &methods_;
+      }
+      return code;
+    };
+    failing_.xGetLastError = [](sqlite3_vfs*, int, char*) { return ENOSPC; };
+    EXPECT_EQ(sqlite3_vfs_register(&failing_, /*makeDflt=*/1), SQLITE_OK);
+  }
+  UnsyncedLogs(const UnsyncedLogs&) = delete;
+  UnsyncedLogs& operator=(const UnsyncedLogs&) = delete;
+  ~UnsyncedLogs() { sqlite3_vfs_unregister(&failing_); }
+
+ private:
+  static inline sqlite3_vfs* real_ = nullptr;
+  static inline sqlite3_vfs failing_{};
+  static inline sqlite3_io_methods methods_{};
+};
+
+TEST_F(CatalogueTest, ALogThatCannotBeSyncedLeavesOpenWhatTheDiskHolds) {
+  fill();
+  {
+    const UnsyncedLogs unsynced;
+    auto catalogue = Catalogue::open(file_, Catalogue::Access::write);
+    ASSERT_TRUE(catalogue.ok()) << catalogue.error().message;
+    const auto done = catalogue->commit_segment(segment_record(3), {document_record(4, 0, 1)}, 5);
+    ASSERT_FALSE(done.ok());
+    EXPECT_THAT(done.error().message, HasSubstr("No space left"));
+    EXPECT_EQ(done.error().code, Code::io);  // not no_space, after which the segment's file goes
+  }
+  EXPECT_EQ(read()->totals()->documents, 4u);
+}
+
 TEST_F(CatalogueTest, TellsForeignFilesApart) {
   const auto open_both = [&](Code code, std::string_view words) {
     for (const auto access : {Catalogue::Access::read, Catalogue::Access::write}) {
@@ -250,7 +322,13 @@ TEST_F(CatalogueTest, AcceptsNoSchemaButItsOwn) {
        {"DROP INDEX documents_place", "DROP TABLE meta", "ALTER TABLE documents ADD COLUMN x ANY",
         "CREATE TRIGGER t AFTER INSERT ON documents BEGIN DELETE FROM segments; END",
         "ALTER TABLE documents RENAME TO d2; CREATE VIEW documents AS SELECT * FROM d2",
-        "CREATE TABLE extra(a)"}) {
+        "CREATE TABLE extra(a)",
+        // Under names as SQLite gives them.
+        "PRAGMA writable_schema = ON; CREATE TRIGGER sqlite_x AFTER UPDATE ON meta BEGIN "
+        "DELETE FROM documents WHERE number > 1; END",
+        "PRAGMA writable_schema = ON; CREATE VIEW sqlite_stat1 AS SELECT 1",
+        "PRAGMA writable_schema = ON; CREATE INDEX sqlite_x ON documents(title)",
+        "PRAGMA writable_schema = ON; CREATE TABLE sqlite_x(a)"}) {
     std::filesystem::remove(file_);
     fill();
     tamper(file_, sql);
@@ -263,6 +341,21 @@ TEST_F(CatalogueTest, AcceptsNoSchemaButItsOwn) {
   fill();
   tamper(file_, "ANALYZE");
   EXPECT_TRUE(read().ok());
+}
+
+TEST_F(CatalogueTest, NothingInTheFileRuns) {
+  fill();
+  tamper(file_,
+         "CREATE TRIGGER t AFTER UPDATE ON meta BEGIN DELETE FROM documents; END;"
+         "CREATE VIEW v AS SELECT 1");
+  const auto database = sqlite::Database::open(file_, sqlite::Database::Mode::write);
+  ASSERT_TRUE(database.ok()) << database.error().message;
+  const auto done = database->execute("UPDATE meta SET value = 9 WHERE key = 'next_segment'");
+  ASSERT_TRUE(done.ok()) << done.error().message;
+  const auto documents = database->integer("SELECT count(*) FROM documents");
+  ASSERT_TRUE(documents.ok()) << documents.error().message;
+  EXPECT_EQ(*documents, 4);
+  EXPECT_FALSE(database->integer("SELECT * FROM v").ok());
 }
 
 struct Tampering {

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <tuple>
+#include <utility>
 
 #include "memory/catalogue_digest.h"
 #include "memory/catalogue_schema.h"
@@ -19,6 +22,10 @@ using sqlite::Row;
 using sqlite::Statement;
 
 constexpr uint64_t kMostRuns = 1u << 20;
+// Runs of at most so many numbers are short. They come about where numbers are passed over, so that
+// their steps may be many; those of long runs are how many parts a corpus was encoded in.
+constexpr uint64_t kShortRun = 8;
+constexpr size_t kMostSteps = 256;  // of long runs
 
 // The text of the row, if there is one.
 Result<std::optional<std::string>> stored_row(const Database& database) {
@@ -36,11 +43,25 @@ Result<std::optional<std::string>> stored_row(const Database& database) {
 
 GivenNumbers::GivenNumbers(uint32_t next) : next_(next) {
   if (next > 0) runs_.push_back({0, 1, next});
+  index();
 }
 
 bool GivenNumbers::contains(uint32_t number) const {
-  return std::any_of(runs_.begin(), runs_.end(),
-                     [&](const Run& run) { return run.contains(number); });
+  if (std::binary_search(few_.begin(), few_.end(), number)) return true;
+  const auto later = std::upper_bound(added_.begin(), added_.end(), uint64_t{number},
+                                      [](uint64_t n, const Run& run) { return n < run.first; });
+  if (later != added_.begin() && std::prev(later)->contains(number)) return true;
+  return std::any_of(steps_.begin(), steps_.end(), [&](const SameStep& same) {
+    const std::span<const Run> runs = std::span(runs_).subspan(same.begin, same.count);
+    const uint64_t step = runs.front().step;
+    // Those with the number's remainder are apart: only the last that begins up to it can have it.
+    const auto after =
+        std::upper_bound(runs.begin(), runs.end(), std::pair(number % step, uint64_t{number}),
+                         [&](const auto& key, const Run& run) {
+                           return key < std::pair(run.first % step, run.first);
+                         });
+    return after != runs.begin() && std::prev(after)->contains(number);
+  });
 }
 
 bool GivenNumbers::complete() const {
@@ -54,15 +75,21 @@ bool GivenNumbers::complete() const {
 void GivenNumbers::add(uint32_t number) {
   assert(number >= next_);
   next_ = uint64_t{number} + 1;
-  if (!runs_.empty()) {
-    Run& last = runs_.back();
+  append(runs_, number);
+  append(added_, number);
+}
+
+// Of a number above all that the last run has.
+void GivenNumbers::append(std::vector<Run>& runs, uint32_t number) {
+  if (!runs.empty()) {
+    Run& last = runs.back();
     if (last.count == 1) last.step = number - last.first;
     if (last.end() == number) {
       ++last.count;
       return;
     }
   }
-  runs_.push_back({number, 1, 1});
+  runs.push_back({number, 1, 1});
 }
 
 void GivenNumbers::extend_to(uint32_t next) {
@@ -100,6 +127,27 @@ void GivenNumbers::unite() {
     united.push_back(run);
   }
   runs_ = std::move(united);
+  index();
+}
+
+// Prepares contains(), after unite().
+void GivenNumbers::index() {
+  few_.clear();
+  steps_.clear();
+  added_.clear();
+  for (size_t begin = 0, end = 0; begin < runs_.size(); begin = end) {
+    bool any_long = false;
+    for (end = begin; end < runs_.size() && runs_[end].step == runs_[begin].step; ++end) {
+      const Run& run = runs_[end];
+      if (run.count > kShortRun)
+        any_long = true;
+      else
+        for (uint64_t i = 0; i < run.count; ++i)
+          few_.push_back(static_cast<uint32_t>(run.first + i * run.step));
+    }
+    if (any_long) steps_.push_back({begin, end - begin});
+  }
+  std::sort(few_.begin(), few_.end());
 }
 
 std::string GivenNumbers::to_json() const {
@@ -131,6 +179,7 @@ std::optional<GivenNumbers> GivenNumbers::parse(std::string_view text) {
     given.runs_.push_back(run);
   }
   given.unite();
+  if (given.steps_.size() > kMostSteps) return std::nullopt;
   return given;
 }
 
@@ -164,6 +213,12 @@ Result<uint64_t> write_given_numbers(const Database& database, const GivenNumber
   MSA_ASSIGN(const std::optional<std::string> before, stored_row(database));
   if (!before && given.complete()) return uint64_t{0};
   const std::string text = given.to_json();
+  if (!GivenNumbers::parse(text))
+    return Error{
+        Code::unsupported,
+        fmt::format("{}: the numbers that were given out are too scattered to be recorded; "
+                    "number documents one after the other, in a new bank",
+                    database.file().string())};
   MSA_ASSIGN(Statement set, database.prepare("INSERT INTO meta(key, value) VALUES(?1, ?2) "
                                              "ON CONFLICT(key) DO UPDATE SET value = ?2"));
   set.bind(1, kGivenNumbersKey);

@@ -34,7 +34,8 @@ class GivenNumbers {
 
   // {"next":402,"runs":[[1,4,101]]}: the numbers 1, 5, 9, …, 401.
   std::string to_json() const;
-  // Nothing for a text that to_json() would not have made.
+  // Nothing for a text that to_json() would not have made, and for one of so many runs, or long
+  // runs of so many steps, as no numbering of documents gives: contains() would be slow.
   static std::optional<GivenNumbers> parse(std::string_view text);
 
  private:
@@ -46,10 +47,23 @@ class GivenNumbers {
       return number >= first && number < end() && (number - first) % step == 0;
     }
   };
+  // Of runs_: those of one step.
+  struct SameStep {
+    size_t begin = 0, count = 0;
+  };
+  static void append(std::vector<Run>& runs, uint32_t number);
   void unite();
+  void index();
 
+  // As unite() left them: by step, by remainder, by first number. Behind them what add() appended.
   std::vector<Run> runs_;
   uint64_t next_ = 0;
+
+  // What contains() looks at: as of the last unite(), the numbers of short runs, ascending, and
+  // where in runs_ long ones are; and the runs of what add() has added since, ascending.
+  std::vector<uint32_t> few_;
+  std::vector<SameStep> steps_;
+  std::vector<Run> added_;
 };
 
 // The row of table meta that has them. A bank without one has given out all numbers below

@@ -1,10 +1,16 @@
 #include "memory/given_numbers.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <random>
 #include <set>
+#include <string>
+
+#include "base/test_folder.h"
+#include "memory/catalogue.h"
+#include "memory/catalogue_schema.h"
 
 namespace msa {
 namespace {
@@ -90,6 +96,80 @@ TEST(GivenNumbers, AgreesWithASet) {
       ASSERT_EQ(expected.size(), given.next());
     }
   }
+}
+
+// Stored runs of any steps, short and long, that overlap; and what is added to them.
+TEST(GivenNumbers, StoredRunsAgreeWithASet) {
+  std::mt19937 random(6);
+  for (int round = 0; round < 200; ++round) {
+    std::set<uint32_t> expected;
+    std::string runs;
+    for (uint32_t i = 0, count = 1 + random() % 40; i < count; ++i) {
+      const uint32_t first = random() % 200, step = 1 + random() % 12, numbers = 1 + random() % 30;
+      runs += fmt::format("{}[{},{},{}]", i == 0 ? "" : ",", first, step, numbers);
+      for (uint32_t n = 0; n < numbers; ++n) expected.insert(first + n * step);
+    }
+    auto given = GivenNumbers::parse(
+        fmt::format(R"({{"next":{},"runs":[{}]}})", *expected.rbegin() + 1, runs));
+    ASSERT_TRUE(given.has_value()) << runs;
+    ASSERT_EQ(members(*given), expected) << runs;
+    const uint32_t stride = 1 + random() % 9;
+    for (uint32_t i = random() % 20; i > 0; --i) {
+      const uint32_t number = given->next() + (random() % 4 == 0 ? 0 : stride - 1);
+      given->add(number);
+      expected.insert(number);
+    }
+    ASSERT_EQ(members(*given), expected) << runs;
+    ASSERT_EQ(members(*GivenNumbers::parse(given->to_json())), expected) << runs;
+  }
+}
+
+// Verifying a bank asks for each document's number.
+TEST(GivenNumbers, OfManyRunsAreFoundQuickly) {
+  constexpr uint32_t kRuns = 60'000;
+  GivenNumbers given;
+  for (uint32_t n = 0; n < kRuns * 10; ++n)
+    if (n % 10 != 9) given.add(n);
+  const auto stored = GivenNumbers::parse(given.to_json());
+  ASSERT_TRUE(stored.has_value());
+  for (const GivenNumbers* each : {&given, &*stored}) {
+    uint32_t wrong = 0;
+    for (uint32_t n = 0; n < kRuns * 10; ++n) wrong += each->contains(n) != (n % 10 != 9);
+    EXPECT_EQ(wrong, 0u);
+  }
+}
+
+// So that no file makes contains() slow.
+TEST(GivenNumbers, LongRunsOfTooManyStepsAreRefused) {
+  const auto text_of = [](uint32_t steps, uint32_t count) {
+    std::string runs;
+    for (uint32_t step = 1; step <= steps; ++step)
+      runs += fmt::format("{}[{},{},{}]", step == 1 ? "" : ",", step, step, count);
+    return fmt::format(R"({{"next":{},"runs":[{}]}})", steps * count + 1, runs);
+  };
+  EXPECT_TRUE(GivenNumbers::parse(text_of(256, 9)).has_value());
+  EXPECT_FALSE(GivenNumbers::parse(text_of(257, 9)).has_value());
+  EXPECT_TRUE(GivenNumbers::parse(text_of(5000, 8)).has_value());
+}
+
+TEST(GivenNumbers, WhatCouldNotBeReadAgainIsNotWritten) {
+  const TestFolder folder;
+  ASSERT_TRUE(Catalogue::create(folder / "catalogue.sqlite", "{}").ok());
+  const auto opened =
+      open_catalogue_database(folder / "catalogue.sqlite", Catalogue::Access::write);
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  GivenNumbers given;
+  for (uint32_t step = 1; step <= 300; ++step) {
+    const uint32_t first = given.next() + 1000;
+    for (uint32_t i = 0; i < 9; ++i) given.add(first + i * step);
+    if (step == 200) {
+      EXPECT_TRUE(write_given_numbers(opened->database, given).ok());
+    }
+  }
+  const auto written = write_given_numbers(opened->database, given);
+  ASSERT_FALSE(written.ok());
+  EXPECT_EQ(written.error().code, Code::unsupported);
+  EXPECT_THAT(written.error().message, testing::HasSubstr("catalogue.sqlite"));
 }
 
 TEST(GivenNumbers, WhatWasNotWrittenByUsIsRefused) {

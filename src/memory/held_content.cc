@@ -107,19 +107,22 @@ Result<uint64_t> HeldContent::bytes_for(const Snapshot& snapshot) const {
   return *bytes;
 }
 
-Result<std::shared_ptr<const Snapshot>> HeldContent::hold(
-    std::shared_ptr<const Snapshot> snapshot) {
-  if (snapshot == source_) return held_;
-  MSA_ASSIGN(const uint64_t bytes, bytes_for(*snapshot));
-
+void HeldContent::make_room_for(const Snapshot& next) {
   source_.reset();
   held_.reset();
   std::map<int64_t, std::shared_ptr<const SegmentContent>> kept;
-  for (const SegmentView& segment : snapshot->segments)
+  for (const SegmentView& segment : next.segments)
     if (const auto known = segments_.find(segment.id); known != segments_.end())
       kept.insert(*known);
   segments_ = std::move(kept);
   bytes_ = 0;
+}
+
+Result<std::shared_ptr<const Snapshot>> HeldContent::hold(
+    std::shared_ptr<const Snapshot> snapshot) {
+  if (snapshot == source_) return held_;
+  MSA_ASSIGN(const uint64_t bytes, bytes_for(*snapshot));
+  make_room_for(*snapshot);
 
   struct Owner {
     std::shared_ptr<const Snapshot> source;

@@ -34,6 +34,11 @@ class HeldContent {
   // budget: it says how much is missing.
   Result<uint64_t> bytes_for(const Snapshot& snapshot) const;
 
+  // Gives up the last snapshot, which keeps what else is held of it, and content that it had and
+  // `next` has not, as soon as no query uses them. hold() does so itself: this is for whoever needs
+  // the room before that.
+  void make_room_for(const Snapshot& next);
+
   // A copy of `snapshot` whose layers' content is in memory, and that keeps `snapshot` alive; the
   // last one if `snapshot` is that one's. What is new is read from the segments once, in pieces
   // that do not stay in memory twice. Content that the last snapshot had and this one has not is

@@ -214,6 +214,42 @@ TEST_P(HeldContentTest, BesideKeysAsInt8) {
   expect_same_contexts(*r->snapshot(), both);
 }
 
+// Keys are held before content is, so what keeps the old ones has to go before that.
+TEST_P(HeldContentTest, MakesRoomForTheNextSnapshotsKeys) {
+  fill_bank(bank_, manifest_, {20, 10});
+  auto r = reader();
+  HeldKeys keys(*backend_, manifest_.kv_heads, manifest_.head_dim, KeyChoice::int8,
+                {kPlenty.bytes, false});
+  HeldContent tier(kPlenty);
+  const std::weak_ptr<const Snapshot> of_keys = *keys.hold(*r->snapshot());
+  auto both = held(tier, of_keys.lock());
+  const SegmentView stays = both->segments[1];
+  const std::byte* copied = stored(stays.layers[0]).data();
+  {
+    auto writer = std::move(*BankWriter::open(bank_));
+    ASSERT_TRUE(writer->remove("doc/3").ok());
+    ASSERT_TRUE(writer->compact(1, {}, {}).ok());
+  }
+  const auto next = *r->snapshot();
+  ASSERT_EQ(next->segments.size(), 2u);
+  ASSERT_EQ(next->segments[0].id, stays.id);
+  EXPECT_FALSE(keys.holds(next));
+  const std::weak_ptr<const void> of_both = both->keep_alive;
+  both.reset();
+  EXPECT_GT(of_keys.use_count(), 1);
+  tier.make_room_for(*next);
+  EXPECT_TRUE(of_both.expired());
+  EXPECT_EQ(of_keys.use_count(), 1);  // the keys' tier has it
+  EXPECT_EQ(tier.bytes(), 0u);
+  const auto compressed = keys.hold(next);
+  ASSERT_TRUE(compressed.ok()) << compressed.error().message;
+  EXPECT_TRUE(of_keys.expired());
+  EXPECT_TRUE(keys.holds(next));
+  const auto again = held(tier, *compressed);
+  EXPECT_EQ(stored(again->segments[0].layers[0]).data(), copied);  // used again
+  expect_same_contexts(next, again);
+}
+
 // What the disk holds does not matter any more: neither rows nor their pages are read.
 TEST_P(HeldContentTest, ReadsNothingOfTheFile) {
   fill_bank(bank_, manifest_, {15});

@@ -158,38 +158,37 @@ Result<std::shared_ptr<const Snapshot>> HeldKeys::hold(std::shared_ptr<const Sna
                  fmt::format("the memory: {} chunks cannot be; verify the bank", rows)};
   MSA_ASSIGN(const std::optional<KeyFormat> format, choose_keys(choice_, *bytes, budget_));
 
-  // What was held in another format goes first: there may be no room for both.
-  if (format != format_) {
-    held_.reset();
-    source_.reset();
-    segments_.clear();
-  }
+  // What this snapshot has no use for goes first: there may be no room for both.
+  source_.reset();
+  held_.reset();
+  std::map<int64_t, std::shared_ptr<const SegmentKeys>> kept;
+  if (format == format_)
+    for (const SegmentView& segment : snapshot->segments)
+      if (const auto known = segments_.find(segment.id); known != segments_.end())
+        kept.insert(*known);
+  segments_ = std::move(kept);
   format_ = format;
   bytes_ = !format ? bytes->full : *format == KeyFormat::int8 ? bytes->int8 : bytes->int4;
   if (!format) {
     held_ = source_ = std::move(snapshot);
     return held_;
   }
-  struct Kept {
+  struct Owner {
     std::shared_ptr<const Snapshot> source;
     std::vector<std::shared_ptr<const SegmentKeys>> segments;
   };
-  auto kept = std::make_shared<Kept>();
+  auto owner = std::make_shared<Owner>();
   auto held = std::make_shared<Snapshot>(*snapshot);
-  std::map<int64_t, std::shared_ptr<const SegmentKeys>> segments;
   for (SegmentView& segment : held->segments) {
     if (segment.layers.empty()) continue;
-    const auto known = segments_.find(segment.id);
-    std::shared_ptr<const SegmentKeys> keys =
-        known != segments_.end() ? known->second : compress(segment, *format);
+    std::shared_ptr<const SegmentKeys>& keys = segments_[segment.id];
+    if (!keys) keys = compress(segment, *format);
     for (size_t l = 0; l < segment.layers.size(); ++l)
       segment.layers[l].compressed = keys->layers[l];
-    segments.emplace(segment.id, keys);
-    kept->segments.push_back(std::move(keys));
+    owner->segments.push_back(keys);
   }
-  kept->source = snapshot;
-  held->keep_alive = std::move(kept);
-  segments_ = std::move(segments);
+  owner->source = snapshot;
+  held->keep_alive = std::move(owner);
   source_ = std::move(snapshot);
   held_ = std::move(held);
   return held_;

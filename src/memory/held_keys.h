@@ -54,8 +54,12 @@ class HeldKeys {
 
   // `snapshot` with its keys held: the same one, or a copy whose layers have compressed keys and
   // that keeps `snapshot` alive. What is new is read from the segments once, in pieces that do not
-  // stay in memory. Throws std::bad_alloc.
+  // stay in memory. Keys that the last snapshot had and this one has not are given up first, as
+  // soon as no query uses them; an error gives up nothing. Throws std::bad_alloc; what was held
+  // before then stays of use.
   Result<std::shared_ptr<const Snapshot>> hold(std::shared_ptr<const Snapshot> snapshot);
+  // Whether hold() would return at once what it returned last.
+  bool holds(const std::shared_ptr<const Snapshot>& snapshot) const { return snapshot == source_; }
 
   // Of the last snapshot.
   std::optional<KeyFormat> format() const { return format_; }  // nothing: in full
@@ -70,7 +74,7 @@ class HeldKeys {
   KeyChoice choice_;
   MemoryBudget budget_;
   std::shared_ptr<const Snapshot> source_, held_;  // the last snapshot, and what it became
-  std::map<int64_t, std::shared_ptr<const SegmentKeys>> segments_;  // of held_, by id
+  std::map<int64_t, std::shared_ptr<const SegmentKeys>> segments_;  // by id
   std::optional<KeyFormat> format_;
   uint64_t bytes_ = 0;
 };

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <new>
 #include <random>
 
 #include "memory/router.h"
@@ -77,6 +78,66 @@ TEST(ChooseKeys, TheMostExactThatFits) {
   EXPECT_THAT(overdrawn.error().message, HasSubstr("allow 1.25 GB more"));
 }
 
+// Counts the memory that it gives out and that is still there. Of operations it has those that
+// holding keys takes.
+class CountingBackend final : public Backend {
+ public:
+  explicit CountingBackend(Backend& inner) : inner_(inner) {}
+  size_t live = 0, most = 0, buffers = 0;  // bytes now and at most; buffers given out
+  bool exhausted = false;                  // there is no more
+
+  std::string describe() const override { return inner_.describe(); }
+  int threads() const override { return inner_.threads(); }
+  std::unique_ptr<DeviceBuffer> allocate(size_t bytes) override {
+    if (exhausted) throw std::bad_alloc();
+    return std::make_unique<Buffer>(*this, inner_.allocate(bytes));
+  }
+  void compress_keys(ConstAnyMat keys, const MutableCompressedKeys& to) override {
+    inner_.compress_keys(keys, to);
+  }
+
+  void upload(std::byte*, std::span<const std::byte>) override {}
+  void download(std::span<std::byte>, const std::byte*) override {}
+  Result<std::unique_ptr<PackedMatrix>> pack(std::span<const ConstAnyMat>, DType) override {
+    return Error{Code::unsupported, "not of this backend"};
+  }
+  void matmul(ConstAnyMat, const PackedMatrix&, AnyMat, bool) override {}
+  void embed(std::span<const int32_t>, ConstAnyMat, MatView<float>) override {}
+  void rms_norm(MatView<const float>, std::span<const float>, float, AnyMat) override {}
+  void norm_rotary(AnyMat, size_t, std::span<const float>, float, std::span<const int32_t>,
+                   const RotaryTable&) override {}
+  void swiglu(ConstAnyMat, AnyMat) override {}
+  void document_attention(ConstAnyMat, ConstAnyMat, ConstAnyMat, std::span<const uint32_t>, size_t,
+                          size_t, AnyMat) override {}
+  void context_attention(ConstAnyMat, ConstAnyMat, ConstAnyMat, size_t, size_t, AnyMat) override {}
+  void pool_chunks(ConstAnyMat, std::span<const uint32_t>, size_t, size_t, bool, AnyMat) override {}
+  void copy_rows(ConstAnyMat, AnyMat) override {}
+  void route(const RouteRule&, std::span<const RouteQuery>, std::span<const KeyBlock>,
+             std::vector<std::vector<RouteHit>>&) override {}
+  void route_candidates(const RouteRule&, std::span<const RouteQuery>,
+                        std::span<const CompressedBlock>, std::vector<RouteCandidates>&) override {}
+
+ private:
+  class Buffer final : public DeviceBuffer {
+   public:
+    Buffer(CountingBackend& owner, std::unique_ptr<DeviceBuffer> memory)
+        : owner_(owner), memory_(std::move(memory)) {
+      owner_.live += size();
+      owner_.most = std::max(owner_.most, owner_.live);
+      ++owner_.buffers;
+    }
+    ~Buffer() override { owner_.live -= size(); }
+    std::byte* data() override { return memory_->data(); }
+    size_t size() const override { return memory_->size(); }
+
+   private:
+    CountingBackend& owner_;
+    std::unique_ptr<DeviceBuffer> memory_;
+  };
+
+  Backend& inner_;
+};
+
 class HeldKeysTest : public RoutedBankTest, public testing::WithParamInterface<KeyChoice> {
  protected:
   HeldKeys keys(KeyChoice choice, MemoryBudget budget = {kPlenty, false}) {
@@ -86,6 +147,14 @@ class HeldKeysTest : public RoutedBankTest, public testing::WithParamInterface<K
     auto snapshot = keys.hold(*reader.snapshot());
     EXPECT_TRUE(snapshot.ok()) << snapshot.error().message;
     return snapshot ? *snapshot : nullptr;
+  }
+  // Takes these documents out of the bank, and writes all its segments anew as one.
+  void compact_without(const std::vector<int>& numbers) {
+    auto writer = BankWriter::open(bank_);
+    ASSERT_TRUE(writer.ok()) << writer.error().message;
+    for (const int number : numbers)
+      ASSERT_TRUE((*writer)->remove(fmt::format("doc/{}", number)).ok());
+    ASSERT_TRUE((*writer)->compact(1 << 20, {}, {}).ok());
   }
   // Documents, scores to the bit, and what is attended to.
   void expect_same_choices(std::shared_ptr<const Snapshot> full,
@@ -194,6 +263,48 @@ TEST_P(HeldKeysTest, ABankThatOutgrowsItsLimitIsHeldInFewerBitsThenRefused) {
   // What was held stays of use to who has it.
   Router router(*backend_, smaller, rule_, 4);
   EXPECT_TRUE(router.select(2, view(query(2))).ok());
+}
+
+TEST_P(HeldKeysTest, WhatACompactionReplacesGoesBeforeNewKeysCome) {
+  fill_bank(bank_, manifest_, {30, 20});
+  auto r = reader();
+  CountingBackend counting(*backend_);
+  HeldKeys tier(counting, manifest_.kv_heads, manifest_.head_dim, GetParam(), {kPlenty, false});
+  held(tier, *r);
+  const size_t before = counting.live;
+  ASSERT_GT(before, 0u);
+  EXPECT_EQ(counting.buffers, 2u);
+  compact_without({3, 31});
+  held(tier, *r);
+  EXPECT_EQ(counting.buffers, 3u);
+  EXPECT_EQ(counting.most, before);
+  EXPECT_LE(counting.live, before);
+  // What stays is not made again.
+  fill_bank(bank_, manifest_, {10});
+  held(tier, *r);
+  EXPECT_EQ(counting.buffers, 4u);
+  expect_same_choices(*r->snapshot(), held(tier, *r));
+}
+
+TEST_P(HeldKeysTest, MemoryThatRunsOutLeavesTheOldKeysToWhoHasThem) {
+  fill_bank(bank_, manifest_, {30, 20});
+  auto r = reader();
+  CountingBackend counting(*backend_);
+  HeldKeys tier(counting, manifest_.kv_heads, manifest_.head_dim, GetParam(), {kPlenty, false});
+  const auto full_first = *r->snapshot();
+  auto first = held(tier, *r);
+  compact_without({3, 31});
+  const auto compacted = *r->snapshot();
+  counting.exhausted = true;
+  EXPECT_THROW((void)tier.hold(compacted), std::bad_alloc);
+  EXPECT_FALSE(tier.holds(compacted));
+  expect_same_choices(full_first, first);
+  // They alone have them.
+  first.reset();
+  EXPECT_EQ(counting.live, 0u);
+  counting.exhausted = false;
+  expect_same_choices(compacted, held(tier, *r));
+  EXPECT_TRUE(tier.holds(compacted));
 }
 
 // What is held beside the keys takes of the room that they had.

@@ -13,6 +13,7 @@
 #include "memory/bank_files.h"
 #include "memory/bank_verify.h"
 #include "memory/catalogue_repair.h"
+#include "memory/catalogue_schema.h"
 #include "memory/compaction.h"
 #include "memory/content.h"
 
@@ -164,7 +165,9 @@ class FolderRepair final : public BankRepair {
       for (const SegmentRecord& record : *retired) recorded.insert(record.file);
     MSA_ASSIGN(const std::vector<std::string> names, list_names(folder_ / kSegmentFolder));
     for (const std::string& name : names) {
-      const bool ours = is_unfinished_segment(name) || parse_segment_file_name(name).has_value();
+      const std::optional<int64_t> id = parse_segment_file_name(name);
+      if (id && *id < kMaxSegment) next_segment_ = std::max(next_segment_, *id + 1);
+      const bool ours = id.has_value() || is_unfinished_segment(name);
       if (ours && !recorded.contains(name)) damage_.orphans.push_back(name);
     }
     return {};
@@ -260,16 +263,12 @@ class FolderRepair final : public BankRepair {
     return pieces;
   }
 
-  // Above every id there is a record or a file of: meta may be wrong.
+  // Above every id there is a record or, as find_orphans() saw, a file of: meta may be wrong.
   Result<int64_t> next_segment() {
     int64_t next = next_segment_;
     if (const Result<int64_t> stored = catalogue_.next_segment()) next = std::max(next, *stored);
     MSA_ASSIGN(const auto least, rows_.least_next());
     next = std::max(next, least.second);
-    MSA_ASSIGN(const std::vector<std::string> names, list_names(folder_ / kSegmentFolder));
-    for (const std::string& name : names)
-      if (const auto id = parse_segment_file_name(name); id && *id < INT64_MAX - 1)
-        next = std::max(next, *id + 1);
     next_segment_ = next + 1;
     return next;
   }

@@ -62,7 +62,8 @@ class BankRepair {
   virtual ~BankRepair() = default;
   virtual const BankManifest& manifest() const = 0;
 
-  // Reads the whole bank. `progress` in bytes.
+  // Reads the whole bank. `progress` in bytes. A segment that cannot be read for a reason outside
+  // the bank (no permission, no memory, a disk that fails) is not damaged: that error is returned.
   virtual Result<BankDamage> inspect(const Progress& progress) = 0;
 
   // Repairs what inspect(), called before, has found. Documents keep numbers, ids and further

@@ -3,7 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <functional>
 #include <map>
 
 #include "memory/test_bank.h"
@@ -12,9 +16,12 @@
 namespace msa {
 namespace {
 
+using testing::Contains;
+using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 class Repair : public testing::Test {
  protected:
@@ -88,6 +95,7 @@ TEST_F(Repair, OfEveryKindOfDamageToASegment) {
       {"a shorter file", [&] { std::filesystem::resize_file(segment(2), size - 1); }},
       {"a longer file", [&] { std::filesystem::resize_file(segment(2), size + 4096); }},
       {"a flipped bit of the header", [&] { flip_bit(segment(2), 17); }},
+      {"a flipped bit of the version", [&] { flip_bit(segment(2), 9); }},
       {"a flipped bit of the layer table", [&] { flip_bit(segment(2), 70); }},
       {"a flipped bit between the arrays", [&] { flip_bit(segment(2), 1000); }},
       {"a flipped bit of the keys", [&] { flip_bit(segment(2), 4096 + 3); }},
@@ -96,6 +104,16 @@ TEST_F(Repair, OfEveryKindOfDamageToASegment) {
        [&] {
          std::filesystem::copy_file(segment(1), segment(2),
                                     std::filesystem::copy_options::overwrite_existing);
+       }},
+      {"a pipe in its place",
+       [&] {
+         std::filesystem::remove(segment(2));
+         ASSERT_EQ(::mkfifo(segment(2).c_str(), 0600), 0);
+       }},
+      {"a link in its place",
+       [&] {
+         std::filesystem::rename(segment(2), folder_ / "elsewhere.seg");
+         std::filesystem::create_symlink(folder_ / "elsewhere.seg", segment(2));
        }},
       {"a folder in its place",
        [&] {
@@ -116,6 +134,35 @@ TEST_F(Repair, OfEveryKindOfDamageToASegment) {
     EXPECT_FALSE(std::filesystem::exists(segment(2)));  // ids are not used again
     EXPECT_TRUE(std::filesystem::exists(segment(4)));
   }
+}
+
+// What cannot be read may be sound: nothing is known of it.
+TEST_F(Repair, ASegmentThatMustNotBeReadIsNotDamaged) {
+  ::chmod(folder_.path().c_str(), 0755);
+  ::chmod(segment(2).c_str(), 0);
+  // Of a process of its own, as an ordinary user: permissions do not bind root.
+  constexpr int kNotAllowed = 77;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    constexpr uid_t kNobody = 65534;
+    if (::geteuid() == 0 && ::setuid(kNobody) != 0) ::_exit(kNotAllowed);
+    const auto repair = BankRepair::open(bank_, Catalogue::Access::read);
+    if (!repair) ::_exit(1);
+    const auto damage = (*repair)->inspect({});
+    const std::string words = "00000002.seg: cannot open";
+    if (damage || damage.error().code != Code::permission) ::_exit(2);
+    if (damage.error().message.find(words) == std::string::npos) ::_exit(3);
+    // To verify is to list all that is not as it should be.
+    const auto problems = verify_problems(bank_);
+    ::_exit(problems.size() == 1 && problems[0].find(words) != std::string::npos ? 0 : 4);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ::chmod(segment(2).c_str(), 0644);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kNotAllowed) GTEST_SKIP() << "cannot become another user";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  expect_mended({});
 }
 
 TEST_F(Repair, KeepsFurtherNames) {
@@ -241,9 +288,61 @@ TEST_F(Repair, StoppedItGoesOnLater) {
   EXPECT_EQ(stopped->documents, encoded);
   EXPECT_LT(encoded, 11u);
   EXPECT_GT(encoded, 0u);
+  EXPECT_THAT(verify_problems(bank_), Each(Not(HasSubstr("digest"))));
   const auto rest = repair(test_encoder());
   ASSERT_TRUE(rest.ok()) << rest.error().message;
   EXPECT_EQ(rest->documents + encoded, 11u);
+  EXPECT_THAT(verify_problems(bank_), IsEmpty());
+  expect_bank(bank_, 14);
+}
+
+// Stopped between two segments, of which the first took documents, names and its record with it.
+TEST_F(Repair, EachStepLeavesTheDigestRight) {
+  {
+    auto writer = BankWriter::open(bank_);
+    NewDocument twin = make_document(1);
+    twin.id = "twin";
+    ASSERT_TRUE((*writer)->add_alias(twin, 1).ok());
+    ASSERT_TRUE((*writer)->commit().ok());
+  }
+  flip_bit(segment(1), 5000);
+  flip_bit(segment(3), 5000);
+  tamper(catalogue(), "UPDATE documents SET text = 'x' || substr(text, 2) WHERE number = 1");
+  std::stop_source stop;
+  RepairEncoder encoder = test_encoder();
+  const auto encode = encoder.encode;
+  encoder.encode = [&](auto documents) {
+    // The last of segment 1.
+    if (documents.back().front() == 5) stop.request_stop();
+    return encode(documents);
+  };
+  const auto stopped = repair(encoder, /*drop_hopeless=*/true, stop.get_token());
+  ASSERT_TRUE(stopped.ok()) << stopped.error().message;
+  EXPECT_TRUE(stopped->stopped);
+  EXPECT_EQ(stopped->documents, 5u);
+  EXPECT_EQ(stopped->dropped, 1u);
+  EXPECT_THAT(verify_problems(bank_), ElementsAre(HasSubstr("00000003.seg")));
+}
+
+// A digest that was wrong before is not made right by the first step, but at the end, as all else
+// that is wrong is right then.
+TEST_F(Repair, AWrongDigestShowsUntilAllIsDone) {
+  flip_bit(segment(1), 5000);
+  tamper(catalogue(), "UPDATE meta SET value = value + 1 WHERE key = 'digest'");
+  std::stop_source stop;
+  RepairEncoder encoder = test_encoder();
+  const auto encode = encoder.encode;
+  encoder.encode = [&](auto documents) {
+    stop.request_stop();
+    return encode(documents);
+  };
+  const auto stopped = repair(encoder, false, stop.get_token());
+  ASSERT_TRUE(stopped.ok()) << stopped.error().message;
+  EXPECT_TRUE(stopped->stopped);
+  EXPECT_GT(stopped->documents, 0u);
+  EXPECT_THAT(verify_problems(bank_), Contains(HasSubstr("the rows have the digest")));
+  const auto rest = repair(test_encoder());
+  ASSERT_TRUE(rest.ok()) << rest.error().message;
   EXPECT_THAT(verify_problems(bank_), IsEmpty());
   expect_bank(bank_, 14);
 }

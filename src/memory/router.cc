@@ -37,12 +37,13 @@ bool is_int8(const SegmentLayer& layer) {
 }  // namespace
 
 Router::Router(Backend& backend, std::shared_ptr<const Snapshot> snapshot, RouteRule rule,
-               size_t top_k, std::shared_ptr<CandidateIndex> index)
+               size_t top_k, std::shared_ptr<CandidateIndex> index, TooFewFound too_few)
     : backend_(backend),
       snapshot_(std::move(snapshot)),
       rule_(rule),
       top_k_(top_k),
-      index_(std::move(index)) {
+      index_(std::move(index)),
+      too_few_(too_few) {
   blocks_.resize(snapshot_->router_layers.size());
   compressed_.resize(blocks_.size());
   for (size_t l = 0; l < blocks_.size(); ++l) {
@@ -72,6 +73,7 @@ void Router::know_index() {
     }
     known = true;
     block_of_[*number] = static_cast<int64_t>(s);
+    indexed_documents_ += snapshot_->segments[s].documents.size();
     for (std::vector<KeyBlock>& blocks : unindexed_) blocks[s].documents = {};
     for (std::vector<CompressedBlock>& blocks : unindexed_compressed_)
       if (!blocks.empty()) blocks[s].documents = {};
@@ -125,6 +127,15 @@ Result<std::vector<LayerChoice>> Router::choose(int layer, std::span<const Route
   return choices;
 }
 
+void Router::choose_by_scan(size_t l, std::span<const KeyBlock> blocks,
+                            std::span<const CompressedBlock> compressed,
+                            std::span<const RouteQuery> requests, std::span<LayerChoice*> choices) {
+  if (compressed.empty())
+    choose_in_full(blocks, requests, choices);
+  else
+    choose_compressed(l, compressed, requests, choices);
+}
+
 void Router::choose_in_full(std::span<const KeyBlock> blocks, std::span<const RouteQuery> requests,
                             std::span<LayerChoice*> choices) {
   std::vector<std::vector<RouteHit>> hits;
@@ -145,12 +156,9 @@ void Router::choose_compressed(size_t l, std::span<const CompressedBlock> blocks
 
 Result<void> Router::choose_by_index(size_t l, std::span<const RouteQuery> requests,
                                      std::span<LayerChoice*> choices) {
-  if (!all_indexed_) {
-    if (compressed_[l].empty())
-      choose_in_full(unindexed_[l], requests, choices);
-    else
-      choose_compressed(l, unindexed_compressed_[l], requests, choices);
-  }
+  std::vector<RouteQuery> found, scanned;
+  std::vector<LayerChoice*> of_found, of_scanned;
+  std::vector<RouteCandidates> candidates;  // of each of `found`
   std::vector<float> folded;
   for (size_t r = 0; r < requests.size(); ++r) {
     const MatView<const float> router_q = requests[r].router_q;
@@ -158,17 +166,31 @@ Result<void> Router::choose_by_index(size_t l, std::span<const RouteQuery> reque
     const MatView<float> queries(folded.data(), router_q.rows, rule_.kv_heads * rule_.head_dim);
     cpu::fold_heads(rule_, router_q, queries);
     MSA_ASSIGN(const std::vector<NearChunk> near, index_->search(l, queries, requests[r].k));
-    RouteCandidates candidates;
-    candidates.documents = documents_of(l, near, index_->candidates(l, requests[r].k));
-    candidates.uppers.assign(candidates.documents.size(), std::numeric_limits<float>::infinity());
+    std::vector<RouteHit> documents = documents_of(l, near, index_->candidates(l, requests[r].k));
+    if (too_few_ == TooFewFound::scanned &&
+        documents.size() < std::min(requests[r].k, indexed_documents_)) {
+      scanned.push_back(requests[r]);
+      of_scanned.push_back(choices[r]);
+      continue;
+    }
+    found.push_back(requests[r]);
+    of_found.push_back(choices[r]);
+    // No bound is known, so that none of them is left out.
+    std::vector<float> uppers(documents.size(), std::numeric_limits<float>::infinity());
+    candidates.push_back({std::move(documents), std::move(uppers), /*certain=*/false});
+  }
+  if (!scanned.empty()) choose_by_scan(l, blocks_[l], compressed_[l], scanned, of_scanned);
+  if (!found.empty() && !all_indexed_)
+    choose_by_scan(l, unindexed_[l], unindexed_compressed_[l], found, of_found);
+  for (size_t r = 0; r < found.size(); ++r) {
     // What the scan of the other segments found has its exact scores already.
-    LayerChoice& choice = *choices[r];
-    const std::vector<RouteHit> scanned = std::move(choice.hits);
+    LayerChoice& choice = *of_found[r];
+    const std::vector<RouteHit> others = std::move(choice.hits);
     choice.hits.clear();
-    score_again(l, requests[r], std::move(candidates), choice);
-    choice.hits.insert(choice.hits.end(), scanned.begin(), scanned.end());
+    score_again(l, found[r], std::move(candidates[r]), choice);
+    choice.hits.insert(choice.hits.end(), others.begin(), others.end());
     std::sort(choice.hits.begin(), choice.hits.end(), ranks_before);
-    choice.hits.resize(std::min(choice.hits.size(), requests[r].k));
+    choice.hits.resize(std::min(choice.hits.size(), found[r].k));
     choice.certain = false;
   }
   return {};

@@ -24,13 +24,20 @@ struct LayerChoice {
   bool certain = true;
 };
 
+// What becomes of a request for which an index finds fewer documents than are wanted, though it
+// knows more: it looks into a few lists only, and much of what is there may have been removed.
+enum class TooFewFound {
+  taken,    // those that it finds, for measuring the index
+  scanned,  // those that a router without it finds
+};
+
 // One query at a time. Records what it chose, layer by layer, until reset().
 class Router : public ContextSource {
  public:
   // With an index, which needs a rule that is_inner_product(), documents of the segments it knows
   // are those that it finds; others are scanned.
   Router(Backend& backend, std::shared_ptr<const Snapshot> snapshot, RouteRule rule, size_t top_k,
-         std::shared_ptr<CandidateIndex> index = nullptr);
+         std::shared_ptr<CandidateIndex> index = nullptr, TooFewFound too_few = TooFewFound::taken);
 
   // An error if `layer` is not one of the snapshot's. What was chosen is on its way from the disk
   // when this returns. Content that is stored as int8 comes in the type of the routing keys.
@@ -47,6 +54,10 @@ class Router : public ContextSource {
  private:
   Result<size_t> index_of(int layer) const;
   void know_index();
+  // Without the index: by compressed keys, where there are some.
+  void choose_by_scan(size_t layer, std::span<const KeyBlock> blocks,
+                      std::span<const CompressedBlock> compressed,
+                      std::span<const RouteQuery> requests, std::span<LayerChoice*> choices);
   void choose_in_full(std::span<const KeyBlock> blocks, std::span<const RouteQuery> requests,
                       std::span<LayerChoice*> choices);
   void choose_compressed(size_t layer, std::span<const CompressedBlock> blocks,
@@ -73,7 +84,9 @@ class Router : public ContextSource {
   // As blocks_ and compressed_, without the documents that the index searches.
   std::vector<std::vector<KeyBlock>> unindexed_;
   std::vector<std::vector<CompressedBlock>> unindexed_compressed_;
-  bool all_indexed_ = false;  // there are none
+  bool all_indexed_ = false;      // there are none
+  size_t indexed_documents_ = 0;  // live ones, of the segments that the index knows
+  TooFewFound too_few_;
   std::vector<LayerChoice> choices_;
   AlignedBuffer<std::byte> widened_;  // what content_of() made of int8
 };

@@ -167,8 +167,14 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& file, uint64_t
 
 Result<Segment> Segment::open(const std::filesystem::path& file, uint64_t number,
                               const SegmentShape& shape) {
+  MSA_ASSIGN(MappedFile mapped, MappedFile::open(file, MappedFile::Links::refuse));
+  return open(std::move(mapped), number, shape);
+}
+
+Result<Segment> Segment::open(MappedFile mapped, uint64_t number, const SegmentShape& shape) {
   Segment segment;
-  MSA_ASSIGN(segment.file_, MappedFile::open(file, MappedFile::Links::refuse));
+  segment.file_ = std::move(mapped);
+  const std::filesystem::path& file = segment.file_.path();
   const std::span<const std::byte> bytes = segment.file_.bytes();
 
   SegmentHeader header;

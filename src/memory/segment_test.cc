@@ -311,6 +311,20 @@ TEST_P(DamagedSegment, AnotherSegmentInItsPlaceIsAnError) {
   EXPECT_FALSE(Segment::open(file_, 5, {{1, 4}, 20, DType::bf16, int8 + 1}).ok());
 }
 
+TEST_P(DamagedSegment, OfAMappedFileIsTheSame) {
+  auto whole = MappedFile::open(file_);
+  ASSERT_TRUE(whole.ok());
+  const std::byte* const begin = whole->bytes().data();
+  const auto segment = Segment::open(std::move(*whole), 5, case_.shape);
+  ASSERT_TRUE(segment.ok()) << segment.error().message;
+  EXPECT_EQ(segment->file().bytes().data(), begin);
+  EXPECT_TRUE(segment->verify({}).ok());
+  const auto cut = Segment::open(*MappedFile::open(folder_.put("b.seg", "MSA")), 5, case_.shape);
+  ASSERT_FALSE(cut.ok());
+  EXPECT_EQ(cut.error().code, Code::corrupt);
+  EXPECT_THAT(cut.error().message, HasSubstr("b.seg: has 3 bytes"));
+}
+
 TEST_P(DamagedSegment, ANewerVersionIsUnsupported) {
   std::string changed = bytes_;
   changed[8] = 3;

@@ -46,6 +46,9 @@ Meaning meaning_of(int code, int system_error_number) {
       return {Code::io, "check the file, its folder and the disk"};
     case SQLITE_IOERR:
       if (code == SQLITE_IOERR_NOMEM) return {Code::no_space, "free some memory and try again"};
+      // Whatever the reason: what was written before may be on the disk all the same.
+      if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
+        return {Code::io, "check the disk, the space on it and the kernel's log"};
       if (system_error_number == ENOSPC || system_error_number == EDQUOT ||
           system_error_number == EFBIG)
         return {Code::no_space,
@@ -239,8 +242,10 @@ Result<Database> Database::open(const std::filesystem::path& file, Mode mode) {
   if (code != SQLITE_OK) return make_error(handle, code, file, mode == Mode::create);
 
   sqlite3_busy_timeout(handle, kBusyMilliseconds);
-  // The file may come from anybody: its schema may call no functions with effects, and its cells
-  // are checked as they are read.
+  // The file may come from anybody: its schema may run nothing and call no functions with effects,
+  // and its cells are checked as they are read.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);

@@ -46,15 +46,23 @@ struct Batch {
   std::vector<int32_t> relevant_starts;  // Q+1
   std::vector<int32_t> relevant;
 
+  // How many samples it holds, and how many were passed over while it was made, as too long.
+  size_t samples = 0, samples_skipped = 0;
+
   size_t documents() const { return doc_starts.empty() ? 0 : doc_starts.size() - 1; }
   size_t queries() const { return query_starts.empty() ? 0 : query_starts.size() - 1; }
   size_t tokens() const { return doc_tokens.size() + query_tokens.size(); }
 };
 
 struct BatchOptions {
-  size_t documents = 64;             // at least so many per step, if the samples bring them …
-  size_t tokens = 8192;              // … and never more tokens, all together, than this
-  size_t max_document_tokens = 512;  // longer ones are cut at a token, the number at the end kept
+  size_t documents = 64;  // at least so many per step, if the samples bring them …
+  size_t tokens = 8192;   // … and never more tokens, all together, than this
+  // Longer documents are cut at a token, the number at the end kept. What is handed over of one
+  // ends there too: the engine hands over passages, which are no longer than what it encoded.
+  size_t max_document_tokens = 512;
+  // The longest sequence that the model takes, the prefix in front of a query counted. Documents
+  // are cut to it; a sample with a longer query is too long. 0: any that fits into a batch.
+  size_t max_sequence_tokens = 0;
   // Whether all documents of a step form one memory (every question has all others' documents as
   // negatives), or each sample its own.
   bool share_documents = true;
@@ -73,7 +81,8 @@ struct BatchOptions {
   size_t repeat_tokens = 64;  // of one such half
   // Share of samples that become reading exercises: sequences without a memory in which the texts
   // of at most so many documents were handed over, and question after question about them is
-  // answered (answer labels). Many more answers per token than with a sequence for each.
+  // answered (answer labels). Many more answers per token than with a sequence for each. Which
+  // samples do depends on the seed and their position in the stream only.
   double reading_share = 0;
   size_t reading_documents = 4;
 };
@@ -90,7 +99,8 @@ class Batcher {
   // What must be kept to go on after a restart, as JSON text, and going on from it.
   virtual std::string state() const = 0;
   virtual Result<void> restore(const std::string& state) = 0;
-  virtual uint64_t samples_skipped() const = 0;  // too long for a batch even alone
+  // Too long for a batch even alone, or for the model; since the start, restarts included.
+  virtual uint64_t samples_skipped() const = 0;
 };
 
 }  // namespace msa

@@ -30,10 +30,17 @@ constexpr double kMostWeight = 1e6;
 constexpr size_t kFewestRepeated = 8;
 // Of the sources that a batcher reads, which may have its seed: keeps the random numbers apart.
 constexpr uint64_t kSeedOfBatches = 0x6261746368657321;
+constexpr uint64_t kSeedOfReading = 0x72656164696e6721;
 
 Result<void> check(const BatchOptions& options) {
   if (options.documents == 0)
     return Error{Code::invalid_argument, "batch.documents: is 0; choose at least 1"};
+  if (options.max_sequence_tokens > 0 && options.max_sequence_tokens < kFewestDocumentTokens)
+    return Error{Code::invalid_argument,
+                 fmt::format("batch: the model has room for sequences of {} tokens beside the "
+                             "documents it attends to, and a sequence needs {}; choose a smaller "
+                             "top_k or a model with more positions",
+                             options.max_sequence_tokens, kFewestDocumentTokens)};
   struct Range {
     std::string_view name;
     double value, least, most;
@@ -88,12 +95,16 @@ class Step {
   // All that is referred to must outlive the step.
   Step(const Tokenizer& tokenizer, std::span<const TokenId> ordinary, const BatchOptions& options,
        const Random& random)
-      : tokenizer_(tokenizer), ordinary_(ordinary), options_(options), random_(random) {}
+      : tokenizer_(tokenizer),
+        ordinary_(ordinary),
+        options_(options),
+        random_(random),
+        prefix_(prefix_tokens(tokenizer)) {}
 
-  // Adds the sample if its tokens fit; otherwise the batch stays as it was.
-  bool add(const Sample& sample) {
-    const double reading_share = sample.reading_share.value_or(options_.reading_share);
-    if (reading_share > 0 && random_.chance(reading_share)) return add_reading(sample);
+  // Adds the sample, as a reading exercise if `reading`, where its tokens fit; otherwise the batch
+  // stays as it was.
+  bool add(const Sample& sample, bool reading) {
+    if (reading) return add_reading(sample);
     // Documents are told apart by their text: across samples where they form one memory, else
     // within the sample.
     if (!options_.share_documents) known_.clear();
@@ -115,7 +126,8 @@ class Step {
         document.group = group();
         document.subject = subject_of(from);
         document.tokens = document_tokens(tokenizer_, document.number, *text);
-        cut(document.tokens, document.number);
+        document.handed_over = *text;
+        cut(document.tokens, document.number, document.handed_over);
         document.text = std::move(text);
         tokens += document.tokens.size();
       }
@@ -137,10 +149,11 @@ class Step {
       std::vector<std::vector<NumberedDocument>> documents(steps.size());
       for (size_t s = 0; s < steps.size(); ++s)
         for (const size_t at : steps[s])
-          documents[s].push_back({document_at(at).number, *document_at(at).text});
+          documents[s].push_back({document_at(at).number, document_at(at).handed_over});
       auto sequences =
           question_sequences(tokenizer_, question.question, question.answer, documents);
       for (size_t s = 0; s < sequences.size(); ++s) {
+        if (sequences[s].tokens.size() > longest_query()) return false;
         Query& query = queries.emplace_back();
         query.sequence = std::move(sequences[s]);
         query.group = group();
@@ -167,7 +180,8 @@ class Step {
   Batch finish() {
     add_repeats();
     Batch batch;
-    batch.prefix = prefix_tokens(tokenizer_);
+    batch.samples = samples_;
+    batch.prefix = prefix_;
     std::vector<size_t> order(documents_.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     random_.shuffle(order);
@@ -202,6 +216,7 @@ class Step {
     int32_t group = 0;
     uint64_t subject = 0;
     std::unique_ptr<const std::string> text;  // stays where it is: known_ looks at it
+    std::string handed_over;                  // what of the text stands in the tokens
     std::vector<TokenId> tokens;
   };
   struct Query {
@@ -217,14 +232,29 @@ class Step {
            static_cast<size_t>(options_.repeat_share * static_cast<double>(options_.tokens));
   }
 
+  // Most tokens of one query, which stands behind the prefix.
+  size_t longest_query() const {
+    if (options_.max_sequence_tokens == 0) return options_.tokens;
+    return options_.max_sequence_tokens - std::min(prefix_.size(), options_.max_sequence_tokens);
+  }
+  size_t longest_document() const {
+    if (options_.max_sequence_tokens == 0) return options_.max_document_tokens;
+    return std::min(options_.max_document_tokens, options_.max_sequence_tokens);
+  }
+
   // Of the sample that is being added.
   int32_t group() const { return options_.share_documents ? 0 : static_cast<int32_t>(samples_); }
 
   // Adds the sample's questions as reading exercises, if their tokens fit.
   bool add_reading(const Sample& sample) {
     std::vector<NumberedDocument> documents;
-    for (const SampleDocument& from : sample.documents)
-      documents.push_back({new_number(), document_text(from.title, from.text)});
+    for (const SampleDocument& from : sample.documents) {
+      NumberedDocument& document = documents.emplace_back();
+      document.number = new_number();
+      document.text = document_text(from.title, from.text);
+      std::vector<TokenId> encoded = document_tokens(tokenizer_, document.number, document.text);
+      cut(encoded, document.number, document.text);
+    }
     // Of each question, the documents that answer it.
     std::vector<std::set<uint32_t>> needed;
     for (const SampleQuestion& question : sample.questions) {
@@ -257,6 +287,7 @@ class Step {
       Query& query = queries.emplace_back();
       query.sequence = reading_sequence(tokenizer_, handed_over, questions);
       query.group = -1;
+      if (query.sequence.tokens.size() > longest_query()) return false;
       tokens += query.sequence.tokens.size();
     }
     if (tokens > budget() - tokens_) return false;
@@ -284,12 +315,18 @@ class Step {
     return power;
   }
 
-  // Shortens to max_document_tokens; the closing number stays.
-  void cut(std::vector<TokenId>& tokens, uint32_t number) const {
-    if (tokens.size() <= options_.max_document_tokens) return;
+  // Shortens a document that is too long, its closing number kept, and its text to the whole
+  // characters that are left of it.
+  void cut(std::vector<TokenId>& tokens, uint32_t number, std::string& text) const {
+    const size_t most = longest_document();
+    if (tokens.size() <= most) return;
     const std::vector<TokenId> end = tokenizer_.encode(fmt::format("[{}]{}", number, kImEnd));
-    tokens.resize(options_.max_document_tokens -
-                  std::min(end.size(), options_.max_document_tokens));
+    tokens.resize(most - std::min(end.size(), most));
+    StreamDecoder decoder(tokenizer_);
+    std::string left;
+    for (const TokenId token : tokens) left += decoder.push(token);
+    const std::string opening = fmt::format("{}[{}]. ", kImStart, number);
+    text = left.substr(std::min(opening.size(), left.size()));
     tokens.insert(tokens.end(), end.begin(), end.end());
   }
 
@@ -297,8 +334,9 @@ class Step {
   void add_repeats() {
     size_t left = options_.tokens - budget();
     while (left >= 2 * kFewestRepeated) {
-      const size_t half =
-          std::min<size_t>(random_.between(kFewestRepeated, options_.repeat_tokens), left / 2);
+      const size_t half = std::min<size_t>(
+          {static_cast<size_t>(random_.between(kFewestRepeated, options_.repeat_tokens)), left / 2,
+           longest_query() / 2});
       Query& query = queries_.emplace_back();
       query.group = -1;
       query.repeats = true;
@@ -349,6 +387,7 @@ class Step {
   std::span<const TokenId> ordinary_;
   const BatchOptions& options_;
   Random random_;
+  std::vector<TokenId> prefix_;
   std::vector<Document> documents_;
   std::unordered_map<std::string_view, size_t> known_;  // documents by their text
   std::vector<Query> queries_;
@@ -371,12 +410,17 @@ class StreamBatcher final : public Batcher {
     size_t too_long = 0;
     while (!step.full()) {
       if (!waiting_) {
+        const uint64_t position = source_->position();
         MSA_ASSIGN(Sample sample, source_->next());
         if (const std::string problem = sample_problem(sample); !problem.empty())
           return Error{Code::invalid_argument, fmt::format("{}: {}", sample.where, problem)};
+        // By its position, so that a sample which waits for the next batch, or is drawn again after
+        // a restart, stays what it is.
+        const double share = sample.reading_share.value_or(options_.reading_share);
+        waiting_reads_ = Random(seed_ ^ kSeedOfReading, position).chance(share);
         waiting_ = std::move(sample);
       }
-      if (step.add(*waiting_)) {
+      if (step.add(*waiting_, waiting_reads_)) {
         waiting_.reset();
         continue;
       }
@@ -386,11 +430,14 @@ class StreamBatcher final : public Batcher {
       if (++too_long == kMostSkippedInARow)
         return Error{Code::invalid_argument,
                      fmt::format("{}: the last of {} samples in a row that are longer than a batch "
-                                 "of {} tokens; raise batch.tokens",
-                                 where, too_long, options_.tokens)};
+                                 "of {} tokens{}; raise batch.tokens or lower "
+                                 "batch.max_document_tokens",
+                                 where, too_long, options_.tokens, model_limit())};
     }
     ++steps_;
-    return step.finish();
+    Batch batch = step.finish();
+    batch.samples_skipped = too_long;
+    return batch;
   }
 
   std::string state() const override {
@@ -431,12 +478,20 @@ class StreamBatcher final : public Batcher {
   static constexpr size_t kMostSkippedInARow = 1000;
   static constexpr uint64_t kMostSamples = 10'000'000'000;
 
+  // What else a sample may be too long for, for messages.
+  std::string model_limit() const {
+    if (options_.max_sequence_tokens == 0) return {};
+    return fmt::format(" or have a sequence of more than the {} that the model takes",
+                       options_.max_sequence_tokens);
+  }
+
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<SampleSource> source_;
   BatchOptions options_;
   std::vector<TokenId> ordinary_;  // for repeats
   uint64_t seed_, steps_ = 0, skipped_ = 0;
   std::optional<Sample> waiting_;  // did not fit into the batch before
+  bool waiting_reads_ = false;     // whether it is to become a reading exercise
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "samples/batch.h"
+#include "samples/testing_batches.h"
 #include "samples/testing_samples.h"
 #include "text/prompt.h"
 
@@ -21,33 +22,12 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const Tokenizer& tokenizer() {
-  return *testing::shared_qwen();
-}
-
-std::unique_ptr<Batcher> batcher(const BatchOptions& options, MakeSample make, uint64_t seed = 1) {
-  auto made =
-      Batcher::create(testing::shared_qwen(), make_sample_source(std::move(make)), options, seed);
-  if (!made) throw std::runtime_error(made.error().message);
-  return std::move(made).value();
-}
-
-Batch next(Batcher& from) {
-  auto batch = from.next();
-  if (!batch) throw std::runtime_error(batch.error().message);
-  return std::move(batch).value();
-}
-
-std::string text(const std::vector<TokenId>& tokens, const std::vector<int32_t>& starts, size_t i) {
-  return tokenizer().decode(std::span(tokens).subspan(
-      static_cast<size_t>(starts[i]), static_cast<size_t>(starts[i + 1] - starts[i])));
-}
-std::string doc_text(const Batch& batch, size_t d) {
-  return text(batch.doc_tokens, batch.doc_starts, d);
-}
-std::string query_text(const Batch& batch, size_t q) {
-  return text(batch.query_tokens, batch.query_starts, q);
-}
+using testing::batcher;
+using testing::doc_text;
+using testing::next;
+using testing::plain_sample;
+using testing::query_text;
+using testing::tokenizer;
 
 // Text of the labels of query q of one kind.
 std::string labels_text(const Batch& batch, size_t q, LabelKind kind) {
@@ -314,20 +294,6 @@ TEST(Batcher, GoesOnUntilThereAreEnoughDocuments) {
   EXPECT_GE(all.documents(), few.documents());
 }
 
-Sample plain_sample(uint64_t i, size_t words = 3) {
-  Sample sample;
-  std::string long_text = fmt::format("Number {}:", i);
-  for (size_t w = 0; w < words; ++w) long_text += " word";
-  sample.documents.push_back({.title = {}, .text = long_text, .id = {}});
-  SampleQuestion question;
-  question.question = "Which?";
-  question.steps = {{0}};
-  question.answer = "This.";
-  sample.questions.push_back(question);
-  sample.where = fmt::format("plain:{}", i);
-  return sample;
-}
-
 TEST(Batcher, SameTextIsOneDocumentOfASharedMemory) {
   BatchOptions options;
   options.tokens = 3000;
@@ -375,10 +341,44 @@ TEST(Batcher, LongDocumentsAreCutBeforeTheClosingNumber) {
     EXPECT_THAT(doc_text(batch, d),
                 HasSubstr(fmt::format(" word word[{}]<|im_end|>", batch.doc_number[d])));
   }
-  // What is handed over is whole.
-  EXPECT_GT(std::count(batch.query_tokens.begin(), batch.query_tokens.end(),
-                       tokenizer().find(" word").value()),
-            100);
+  // What is handed over ends there too.
+  for (size_t q = 0; q + 1 < batch.queries(); q += 2) {
+    const auto d =
+        static_cast<size_t>(batch.relevant[static_cast<size_t>(batch.relevant_starts[q])]);
+    const std::string shown = doc_text(batch, d);
+    const size_t opening = fmt::format("<|im_start|>[{}]. ", batch.doc_number[d]).size();
+    const size_t closing = fmt::format("[{}]<|im_end|>", batch.doc_number[d]).size();
+    EXPECT_THAT(query_text(batch, q + 1),
+                HasSubstr(fmt::format("[{}]. {}\n<|object_ref_end|>", batch.doc_number[d],
+                                      shown.substr(opening, shown.size() - opening - closing))));
+  }
+  // So it does in reading exercises, whose numbers are not known.
+  options.reading_share = 1;
+  const auto reading = batcher(options, [](uint64_t i) { return plain_sample(i, 100); });
+  const Batch exercises = next(*reading);
+  ASSERT_GT(exercises.queries(), 1u);
+  for (size_t q = 0; q < exercises.queries(); ++q) {
+    EXPECT_THAT(query_text(exercises, q), HasSubstr(" word word\n<|object_ref_end|>"));
+    EXPECT_LT(exercises.query_starts[q + 1] - exercises.query_starts[q], 150);
+  }
+}
+
+TEST(Batcher, WhatIsHandedOverEndsWithAWholeCharacter) {
+  BatchOptions options;
+  options.tokens = 4000;
+  options.max_document_tokens = 40;
+  const Batch batch = next(*batcher(options, [](uint64_t i) {
+    Sample sample = plain_sample(i);
+    // Of four bytes, and of several tokens each.
+    for (int n = 0; n < 40; ++n) sample.documents[0].text += "\xf0\x93\x80\x80";
+    return sample;
+  }));
+  ASSERT_GT(batch.queries(), 10u);
+  for (size_t q = 1; q < batch.queries(); q += 2) {
+    const std::string shown = query_text(batch, q);
+    EXPECT_EQ(shown.find("\xef\xbf\xbd"), std::string::npos) << shown;
+    EXPECT_THAT(shown, HasSubstr("\xf0\x93\x80\x80\n<|object_ref_end|>"));
+  }
 }
 
 TEST(Batcher, DocumentsStandInRandomOrder) {
@@ -460,92 +460,6 @@ TEST(Batcher, Repeats) {
   }
 }
 
-// Sequences without a memory in which every question of a sample is answered once, from texts that
-// hold what it needs.
-TEST(Batcher, ReadingExercises) {
-  BatchOptions options;
-  options.tokens = 6000;
-  options.documents = 1;
-  options.reading_share = 1;
-  options.reading_documents = 3;
-  options.text_weight = 0.25f;
-  const auto from = batcher(options, testing::random_sample);
-  const Batch batch = next(*from);
-  EXPECT_EQ(batch.documents(), 0u);
-  std::map<std::string, int> asked, expected;
-  size_t several = 0, most_documents = 0;
-  for (size_t q = 0; q < batch.queries(); ++q) {
-    EXPECT_EQ(batch.query_group[q], -1);
-    const auto begin = static_cast<size_t>(batch.query_starts[q]);
-    const auto end = static_cast<size_t>(batch.query_starts[q + 1]);
-    const std::string text =
-        tokenizer().decode(std::span(batch.query_tokens).subspan(begin, end - begin));
-    const std::string request = "The user's question is: ";
-    size_t questions = 0;
-    for (size_t at = text.find(request); at != std::string::npos; at = text.find(request, at + 1)) {
-      at += request.size();
-      ++asked[text.substr(at, text.find("\n<|object_ref_end|>", at) - at)];
-      ++questions;
-    }
-    EXPECT_GE(questions, 1u);
-    several += questions > 1;
-    const std::string numbers = text.substr(text.find("<|im_start|>[") + 12);
-    most_documents = std::max<size_t>(
-        most_documents,
-        static_cast<size_t>(std::count(
-            numbers.begin(),
-            numbers.begin() + static_cast<std::ptrdiff_t>(numbers.find("<|object_ref_end|>")),
-            '[')));
-    for (size_t t = begin; t < end; ++t) {
-      EXPECT_EQ(batch.routes[t], 0);
-      if (batch.labels[t] < 0) continue;
-      EXPECT_EQ(batch.label_weights[t],
-                batch.label_kinds[t] == LabelKind::answer ? options.answer_weight : 0.25f);
-    }
-  }
-  for (uint64_t i = 0; testing::random_sample(i).questions.size() > 0; ++i) {
-    const Sample sample = testing::random_sample(i);
-    if (!asked.contains(sample.questions.front().question)) break;
-    for (const SampleQuestion& question : sample.questions) ++expected[question.question];
-  }
-  EXPECT_EQ(asked, expected);
-  EXPECT_GT(several, 0u);
-  // A question may need more than the limit; others are then not added to it.
-  EXPECT_GE(most_documents, 2u);
-}
-
-TEST(Batcher, ReadingExercisesAreAShareOfTheSamples) {
-  BatchOptions options;
-  options.tokens = 30'000;
-  options.documents = 1;
-  options.reading_share = 0.5;
-  const auto from = batcher(options, testing::random_sample);
-  const Batch batch = next(*from);
-  size_t reading = 0, routing = 0;
-  for (size_t q = 0; q < batch.queries(); ++q) (batch.query_group[q] < 0 ? reading : routing)++;
-  EXPECT_GT(reading, 10u);
-  EXPECT_GT(routing, 10u);
-  EXPECT_EQ(batch.doc_subject.size(), batch.documents());
-}
-
-TEST(Batcher, SamplesMaySayWhetherTheyBecomeReadingExercises) {
-  BatchOptions options;
-  options.tokens = 30'000;
-  options.documents = 1;
-  options.reading_share = 0.5;
-  for (const double share : {0.0, 1.0}) {
-    const auto from = batcher(options, [&](uint64_t index) {
-      Sample sample = testing::random_sample(index);
-      sample.reading_share = share;
-      return sample;
-    });
-    const Batch batch = next(*from);
-    ASSERT_GT(batch.queries(), 10u);
-    for (size_t q = 0; q < batch.queries(); ++q)
-      EXPECT_EQ(batch.query_group[q] < 0, share == 1) << q;
-  }
-}
-
 TEST(Batcher, SubjectsAreTitlesOrFirstWords) {
   BatchOptions options;
   options.documents = 4;
@@ -599,7 +513,54 @@ TEST(Batcher, TooLongSamplesArePassedOver) {
   EXPECT_THAT(batch.error().message, HasSubstr("600"));
 }
 
+TEST(Batcher, SequencesFitTheModel) {
+  BatchOptions options;
+  options.tokens = 4000;
+  options.documents = 2;
+  options.max_document_tokens = 1000;
+  options.max_sequence_tokens = 200;
+  options.repeat_share = 0.2;
+  options.repeat_tokens = 300;
+  // What every third sample hands over is too long; what nobody asks for is cut.
+  const auto make = [](uint64_t i) {
+    Sample sample = plain_sample(i, i % 3 == 1 ? 400 : 3);
+    sample.documents.push_back(plain_sample(1'000'000 + i, 400).documents[0]);
+    return sample;
+  };
+  for (const double share : {0.0, 1.0}) {
+    options.reading_share = share;
+    const auto from = batcher(options, make);
+    size_t samples = 0, skipped = 0, longest_document = 0;
+    for (int i = 0; i < 10; ++i) {
+      const Batch batch = next(*from);
+      check_shape(batch, options);
+      samples += batch.samples;
+      skipped += batch.samples_skipped;
+      for (size_t q = 0; q < batch.queries(); ++q) {
+        EXPECT_LE(batch.prefix.size() +
+                      static_cast<size_t>(batch.query_starts[q + 1] - batch.query_starts[q]),
+                  200u);
+        EXPECT_EQ(query_text(batch, q).find("word word word word"), std::string::npos);
+      }
+      for (size_t d = 0; d < batch.documents(); ++d)
+        longest_document = std::max(
+            longest_document, static_cast<size_t>(batch.doc_starts[d + 1] - batch.doc_starts[d]));
+    }
+    EXPECT_EQ(longest_document, share == 0 ? 200u : 0u);
+    EXPECT_GE(skipped, 9u);
+    EXPECT_EQ(skipped, from->samples_skipped());
+    EXPECT_GE(samples, skipped);  // two fit for each one that does not
+  }
+
+  const auto never = batcher(options, [](uint64_t i) { return plain_sample(i, 400); });
+  const auto batch = never->next();
+  ASSERT_FALSE(batch);
+  EXPECT_THAT(batch.error().message, HasSubstr("more than the 200 that the model takes"));
+}
+
 void expect_same(const Batch& a, const Batch& b) {
+  EXPECT_EQ(a.samples, b.samples);
+  EXPECT_EQ(a.samples_skipped, b.samples_skipped);
   EXPECT_EQ(a.doc_tokens, b.doc_tokens);
   EXPECT_EQ(a.doc_starts, b.doc_starts);
   EXPECT_EQ(a.doc_number, b.doc_number);
@@ -618,7 +579,9 @@ TEST(Batcher, GoesOnFromASavedState) {
   BatchOptions options;
   options.tokens = 2500;
   options.documents = 10;
+  options.max_document_tokens = 4000;
   options.repeat_share = 0.1;
+  options.reading_share = 0.4;
   const auto make = [](uint64_t i) {
     return i % 11 == 3 ? plain_sample(i, 4000) : testing::random_sample(i);
   };
@@ -695,6 +658,8 @@ TEST(Batcher, RefusesOptionsThatMakeNoSense) {
               HasSubstr("batch.tokens: "));
   EXPECT_THAT(message_of(with([](O& o) { o.max_document_tokens = 31; })),
               HasSubstr("batch.max_document_tokens: 31"));
+  EXPECT_THAT(message_of(with([](O& o) { o.max_sequence_tokens = 31; })),
+              HasSubstr("sequences of 31 tokens"));
   EXPECT_THAT(message_of(with([](O& o) { o.max_number_digits = 0; })),
               HasSubstr("batch.max_number_digits: 0"));
   EXPECT_THAT(message_of(with([](O& o) { o.max_number_digits = 10; })),

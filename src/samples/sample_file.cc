@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -15,6 +16,7 @@
 
 #include "base/files.h"
 #include "base/random.h"
+#include "samples/sample_lines.h"
 #include "samples/sample_source.h"
 
 namespace msa {
@@ -160,16 +162,13 @@ bool is_compressed(std::string_view text) {
   return text.starts_with("\x28\xb5\x2f\xfd") || text.starts_with("\x1f\x8b");
 }
 
-}  // namespace
-
-Result<std::unique_ptr<SampleSource>> open_sample_file(const std::filesystem::path& file,
-                                                       uint64_t seed) {
-  MSA_ASSIGN(File opened, open_file(file));
-  std::vector<Line> lines;
-  LineScanner scanner(opened.get(), file);
+// Calls `visit` with the lines of an open file that are not blank.
+Result<void> scan(std::FILE* opened, const std::filesystem::path& file,
+                  const std::function<Result<void>(std::string_view, const Line&)>& visit) {
+  LineScanner scanner(opened, file);
   for (;;) {
     MSA_ASSIGN(const bool more, scanner.next());
-    if (!more) break;
+    if (!more) return {};
     Line line = scanner.line();
     std::string_view text = scanner.text();
     if (line.number == 1 && is_compressed(text))
@@ -185,9 +184,30 @@ Result<std::unique_ptr<SampleSource>> open_sample_file(const std::filesystem::pa
       return Error{Code::unsupported,
                    fmt::format("{}: has more than {} lines; split it", file.string(), line.number)};
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    MSA_TRY(visit(text, line));
+  }
+}
+
+}  // namespace
+
+Result<void> for_each_sample_line(
+    const std::filesystem::path& file,
+    const std::function<Result<void>(std::string_view text, uint32_t number)>& visit) {
+  MSA_ASSIGN(const File opened, open_file(file));
+  return scan(opened.get(), file,
+              [&](std::string_view text, const Line& line) { return visit(text, line.number); });
+}
+
+Result<std::unique_ptr<SampleSource>> open_sample_file(const std::filesystem::path& file,
+                                                       uint64_t seed) {
+  MSA_ASSIGN(File opened, open_file(file));
+  std::vector<Line> lines;
+  const auto check = [&](std::string_view text, const Line& line) -> Result<void> {
     MSA_TRY(parse_sample(text, fmt::format("{}:{}", file.string(), line.number)));
     lines.push_back(line);
-  }
+    return {};
+  };
+  MSA_TRY(scan(opened.get(), file, check));
   if (lines.empty())
     return Error{Code::corrupt,
                  fmt::format("{}: has no samples; write one JSON object per line", file.string())};

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/test_folder.h"
+#include "samples/sample_lines.h"
 #include "samples/sample_source.h"
 #include "samples/testing_samples.h"
 
@@ -106,6 +107,27 @@ TEST(SampleFile, ByteOrderMarkAndOneLine) {
   const TestFolder folder;
   const auto source = open(folder.put("a.jsonl", "\xef\xbb\xbf" + line_of("x")));
   EXPECT_THAT(answers(*source, 3), ::testing::ElementsAre("x", "x", "x"));
+}
+
+TEST(SampleLines, AreThoseOfTheFileWithoutBlankOnesAndByteOrderMark) {
+  const TestFolder folder;
+  const auto file = folder.put("a.jsonl", "\xef\xbb\xbfone\r\n \t\n\nfour\nnonsense");
+  std::map<uint32_t, std::string> seen;
+  const auto visit = [&](std::string_view text, uint32_t number) -> Result<void> {
+    seen.emplace(number, text);
+    if (number == 5) return Error{Code::busy, "stop"};
+    return {};
+  };
+  const Result<void> stopped = for_each_sample_line(file, visit);
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, Code::busy);
+  EXPECT_THAT(seen,
+              ::testing::ElementsAre(::testing::Pair(1u, "one\r"), ::testing::Pair(4u, "four"),
+                                     ::testing::Pair(5u, "nonsense")));
+  seen.clear();
+  EXPECT_TRUE(for_each_sample_line(folder.put("blank.jsonl", "\n \n"), visit));
+  EXPECT_TRUE(seen.empty());
+  EXPECT_EQ(for_each_sample_line(folder / "none.jsonl", visit).error().code, Code::not_found);
 }
 
 // Lines that are longer than the blocks the file is read in.

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/files.h"
+#include "samples/sample_lines.h"
 #include "samples/sample_source.h"
 #include "tasks/task.h"
 #include "text/prompt.h"
@@ -93,23 +94,14 @@ Result<ExitCode> check_samples(const CheckFlags& flags, Console& console) {
   if (!flags.tokenizer.empty()) {
     MSA_ASSIGN(tokenizer, Tokenizer::load(flags.tokenizer));
   }
-  // The file is mapped, not read: it may be larger than memory.
-  MSA_ASSIGN(const MappedFile file, MappedFile::open(flags.file));
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
-                              file.bytes().size());
   constexpr size_t kMostReported = 20;
-  uint64_t line_number = 0, samples = 0, documents = 0, questions = 0, steps = 0, bad = 0;
+  uint64_t samples = 0, documents = 0, questions = 0, steps = 0, bad = 0;
   uint64_t document_tokens_all = 0, question_tokens_all = 0, longest = 0;
-  for (size_t start = 0; start < text.size();) {
-    const size_t end = std::min(text.find('\n', start), text.size());
-    const std::string_view line = text.substr(start, end - start);
-    start = end + 1;
-    ++line_number;
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    const Result<Sample> sample = parse_sample(line, fmt::format("{}:{}", flags.file, line_number));
+  const auto count = [&](std::string_view line, uint32_t number) -> Result<void> {
+    const Result<Sample> sample = parse_sample(line, fmt::format("{}:{}", flags.file, number));
     if (!sample) {
       if (++bad <= kMostReported) console.warning(sample.error().message);
-      continue;
+      return {};
     }
     ++samples;
     documents += sample->documents.size();
@@ -119,14 +111,16 @@ Result<ExitCode> check_samples(const CheckFlags& flags, Console& console) {
       if (tokenizer)
         question_tokens_all += question_tokens(*tokenizer, question.question).tokens.size();
     }
-    if (!tokenizer) continue;
+    if (!tokenizer) return {};
     for (const SampleDocument& document : sample->documents) {
       const size_t tokens =
           document_tokens(*tokenizer, 0, document_text(document.title, document.text)).size();
       document_tokens_all += tokens;
       longest = std::max<uint64_t>(longest, tokens);
     }
-  }
+    return {};
+  };
+  MSA_TRY(for_each_sample_line(flags.file, count));
   if (flags.json) {
     nlohmann::ordered_json json = {{"samples", samples},
                                    {"bad_lines", bad},

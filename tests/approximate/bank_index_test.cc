@@ -62,6 +62,21 @@ class BankIndexTest : public RoutedBankTest {
       index->set_effort(l, index->catalogue().lists, 1000);
     return index;
   }
+  // Looks into two lists, for as many documents as are wanted.
+  std::shared_ptr<BankIndex> open_careless() {
+    auto index = open();
+    for (size_t l = 0; l < manifest_.router_layers.size(); ++l) index->set_effort(l, 2, 1);
+    return index;
+  }
+  static void expect_same_hits(const LayerChoice& a, const LayerChoice& b) {
+    ASSERT_EQ(a.hits.size(), b.hits.size());
+    for (size_t i = 0; i < a.hits.size(); ++i) {
+      EXPECT_EQ(a.hits[i].number, b.hits[i].number);
+      EXPECT_EQ(a.hits[i].score, b.hits[i].score);
+      EXPECT_EQ(a.hits[i].block, b.hits[i].block);
+      EXPECT_EQ(a.hits[i].span, b.hits[i].span);
+    }
+  }
   // Documents and scores to the bit, whatever the number of tokens.
   void expect_same_choices(const std::shared_ptr<const Snapshot>& plain,
                            const std::shared_ptr<const Snapshot>& held,
@@ -73,13 +88,7 @@ class BankIndexTest : public RoutedBankTest {
         const auto expected = exact.select(layer, view(q)), chosen = router.select(layer, view(q));
         ASSERT_TRUE(expected.ok() && chosen.ok());
         const LayerChoice &a = exact.choices().back(), &b = router.choices().back();
-        ASSERT_EQ(a.hits.size(), b.hits.size());
-        for (size_t i = 0; i < a.hits.size(); ++i) {
-          EXPECT_EQ(a.hits[i].number, b.hits[i].number);
-          EXPECT_EQ(a.hits[i].score, b.hits[i].score);
-          EXPECT_EQ(a.hits[i].block, b.hits[i].block);
-          EXPECT_EQ(a.hits[i].span, b.hits[i].span);
-        }
+        expect_same_hits(a, b);
         ASSERT_EQ(expected->size(), chosen->size());
         for (size_t i = 0; i < expected->size(); ++i) {
           const auto &want = (*expected)[i].keys, &got = (*chosen)[i].keys;
@@ -190,6 +199,66 @@ TEST_F(BankIndexTest, WhatIsRemovedIsNotFound) {
   EXPECT_EQ(measure.catalogue.rows, snapshot()->chunks);
   EXPECT_LT(measure.catalogue.rows, measure.catalogue.chunks());
   expect_same_choices(snapshot(), snapshot(), open_thorough());
+}
+
+TEST_F(BankIndexTest, WhereAllThatIsNearIsRemovedTheRestIsScanned) {
+  fill_bank(bank_, manifest_, {120});
+  built();
+  const auto index = open_careless();
+  const std::vector<float> q = query(1);
+  // Until the index finds nothing.
+  for (size_t found = 1; found > 0;) {
+    Router router(*backend_, snapshot(), rule_, 5, index);
+    ASSERT_TRUE(router.select(2, view(q)).ok());
+    const std::vector<RouteHit> hits = router.choices().back().hits;
+    found = hits.size();
+    change([&](BankWriter& writer) {
+      for (const RouteHit& hit : hits)
+        ASSERT_TRUE(writer.remove(make_document(hit.number).id).ok());
+    });
+  }
+  const auto now = snapshot();
+  ASSERT_GT(now->documents, 60u);
+  Router exact(*backend_, now, rule_, 5);
+  ASSERT_TRUE(exact.select(2, view(q)).ok());
+  ASSERT_EQ(exact.choices().back().hits.size(), 5u);
+  for (const KeyChoice choice : {KeyChoice::full, KeyChoice::int8}) {
+    HeldKeys keys(*backend_, manifest_.kv_heads, manifest_.head_dim, choice,
+                  {std::numeric_limits<uint64_t>::max(), false});
+    const auto held = keys.hold(now);
+    ASSERT_TRUE(held.ok());
+    Router router(*backend_, *held, rule_, 5, index, TooFewFound::scanned);
+    ASSERT_TRUE(router.select(2, view(q)).ok());
+    const LayerChoice& chosen = router.choices().back();
+    expect_same_hits(exact.choices().back(), chosen);
+    EXPECT_TRUE(chosen.certain);
+    EXPECT_EQ(chosen.rescored > 0, choice == KeyChoice::int8);
+  }
+}
+
+TEST_F(BankIndexTest, MoreThanItsListsHoldAreScanned) {
+  fill_bank(bank_, manifest_, {120});
+  built();
+  const auto index = open_careless();
+  fill_bank(bank_, manifest_, {10});  // which the index does not know
+  const auto now = snapshot();
+  Router exact(*backend_, now, rule_, 5), found(*backend_, now, rule_, 5, index),
+      router(*backend_, now, rule_, 5, index, TooFewFound::scanned);
+  const std::vector<float> first = query(2), second = query(1), third = query(3);
+  const RouteQuery requests[] = {{view(first), 1}, {view(second), 130}, {view(third), 1}};
+  const auto all = exact.choose(2, requests), some = found.choose(2, requests),
+             chosen = router.choose(2, requests);
+  ASSERT_TRUE(all.ok() && some.ok() && chosen.ok());
+  ASSERT_EQ((*all)[1].hits.size(), 130u);
+  EXPECT_LT((*some)[1].hits.size(), 130u);
+  expect_same_hits((*all)[1], (*chosen)[1]);
+  EXPECT_TRUE((*chosen)[1].certain);
+  // Where the index finds enough, nothing is different.
+  for (const size_t r : {0, 2}) {
+    expect_same_hits((*some)[r], (*chosen)[r]);
+    EXPECT_EQ((*chosen)[r].hits.size(), 1u);
+    EXPECT_FALSE((*chosen)[r].certain);
+  }
 }
 
 TEST_F(BankIndexTest, WhatACompactionWritesAnewIsScannedAndNothingKnownIsRemoved) {
@@ -371,6 +440,25 @@ TEST_F(BankIndexTest, QuestionsThatAreNotFiniteAreScanned) {
   EXPECT_TRUE(router.choices()[0].certain);
   for (size_t i = 0; i < 5; ++i)
     EXPECT_EQ(exact.choices()[0].hits[i].number, router.choices()[0].hits[i].number);
+}
+
+TEST_F(BankIndexTest, AnIndexThatIsBeingReplacedIsNotRemoved) {
+  fill_bank(bank_, manifest_, {70});
+  built();
+  const auto before = index_files();
+  change([](BankWriter& writer) {
+    ASSERT_TRUE(writer.remove(make_document(3).id).ok());
+    ASSERT_TRUE(writer.commit().ok());
+    ASSERT_TRUE(writer.compact(uint64_t{128} << 20, {}, {}).ok());
+  });
+  {
+    const auto builder = FolderLock::take(bank_ / kIndexFolder);
+    ASSERT_TRUE(builder.ok()) << builder.error().message;
+    remove_stale_index(bank_, *snapshot());
+    EXPECT_EQ(index_files(), before);
+  }
+  remove_stale_index(bank_, *snapshot());
+  EXPECT_FALSE(std::filesystem::exists(bank_ / kIndexFolder));
 }
 
 TEST(IsInnerProduct, OnlyMeanThenMaxThenMax) {

@@ -103,6 +103,14 @@ Result<void> check_moved_shard(const fs::path& bank) {
   for (const auto& [number, document] : documents_of(0))
     if (!state.documents.contains(number))
       return wrong(fmt::format("document {} is nowhere any more", number));
+  // The same command removes what is left of it.
+  if (fs::exists(shard / "catalogue.sqlite.moved")) {
+    AttachmentOptions options;
+    options.move = true;
+    MSA_ASSIGN(const AttachmentReport report, attach_banks(bank, {shard}, options, {}, {}));
+    if (!report.left.empty()) return wrong("left of the shard: " + report.left.front());
+    if (fs::exists(shard)) return wrong("the shard's folder is still there");
+  }
   return {};
 }
 

@@ -75,6 +75,16 @@ class Tools(TrainerCase):
         self.assertIn("qestion", warnings[1])
         self.check_error(run("check", self.write("none.jsonl", "\n")), 4, "none.jsonl")
 
+    def test_check_reads_lines_as_run_does(self):
+        line = json.dumps(next(samples(1)))
+        done = self.check_ok(run("check", self.write("marked.jsonl", "\ufeff" + line + "\n"),
+                                 "--json"))
+        self.assertEqual(json.loads(done.stdout)["samples"], 1)
+        self.check_error(run("check", self.folder / "none.jsonl"), 3, "none.jsonl")
+        packed = self.folder / "packed.jsonl"
+        packed.write_bytes(b"\x1f\x8b" + line.encode())
+        self.check_error(run("check", packed), 4, "packed.jsonl", "compressed")
+
     def test_bench(self):
         done = self.check_ok(run("bench", "--recipe", self.recipe(), "--tokens", 512, "--steps", 1,
                                  "--document-tokens", 32, "--json"))

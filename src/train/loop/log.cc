@@ -38,6 +38,7 @@ struct Field {
 };
 constexpr Field kFields[] = {{"lm_loss", &Metrics::lm_loss},
                              {"aux_loss", &Metrics::aux_loss},
+                             {"routed_share", &Metrics::routed_share},
                              {"number_loss", &Metrics::number_loss},
                              {"answer_loss", &Metrics::answer_loss},
                              {"text_loss", &Metrics::text_loss},
@@ -113,6 +114,7 @@ std::string write_log_record(const LogRecord& record) {
     json["resident_bytes"] = record.resident_bytes;
     json["seconds"] = rounded(record.seconds);
     json["skipped_steps"] = record.skipped_steps;
+    json["samples_skipped"] = record.samples_skipped;
   }
   return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
@@ -141,6 +143,7 @@ Result<LogRecord> parse_log_record(std::string_view line, std::string_view where
   MSA_ASSIGN(record.resident_bytes, section.whole("resident_bytes", 0, UINT64_MAX, 0));
   MSA_ASSIGN(record.seconds, section.real("seconds", 0, kMost, 0));
   MSA_ASSIGN(record.skipped_steps, section.whole("skipped_steps", 0, UINT64_MAX, 0));
+  MSA_ASSIGN(record.samples_skipped, section.whole("samples_skipped", 0, UINT64_MAX, 0));
   return record;
 }
 

@@ -16,6 +16,9 @@ namespace msa::train {
 struct Metrics {
   double loss = 0;
   std::optional<double> lm_loss, aux_loss;
+  // Of the batches that aux_loss is the mean of: the loss is lm_weight * lm_loss + aux_weight *
+  // routed_share * aux_loss.
+  std::optional<double> routed_share;
   std::optional<double> number_loss, answer_loss, text_loss;
   std::optional<double> number_accuracy, answer_accuracy, numbers_right, answers_right;
   std::optional<double> recall_at_1, recall_at_5, recall_at_k;
@@ -32,6 +35,7 @@ struct LogRecord {
   uint64_t resident_bytes = 0;
   double seconds = 0;  // of training, all sessions together
   uint64_t skipped_steps = 0;
+  uint64_t samples_skipped = 0;  // too long, of all that were drawn so far
 };
 
 std::string write_log_record(const LogRecord& record);  // without the line break

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <tuple>
 
 #include "base/test_folder.h"
+#include "train/loop/metrics.h"
 #include "train/loop/plot.h"
 
 namespace msa::train {
@@ -27,6 +29,7 @@ LogRecord record_at(uint64_t step, std::string phase = "main") {
   record.resident_bytes = 5'000'000'000;
   record.seconds = 61.5;
   record.skipped_steps = 2;
+  record.samples_skipped = 3;
   return record;
 }
 
@@ -41,6 +44,7 @@ TEST(Log, RecordsAreReadBackAsWritten) {
   EXPECT_EQ(read->metrics.loss, 0.5);
   EXPECT_EQ(read->metrics.recall_at_1, 0.123456);
   EXPECT_EQ(read->resident_bytes, 5'000'000'000u);
+  EXPECT_EQ(read->samples_skipped, 3u);
   EXPECT_FALSE(read->metrics.answer_loss);
 
   LogRecord evaluation = record_at(3);
@@ -49,6 +53,29 @@ TEST(Log, RecordsAreReadBackAsWritten) {
   ASSERT_TRUE(back.ok());
   EXPECT_TRUE(back->evaluation);
   EXPECT_EQ(back->metrics.lm_loss, 0.333333);
+}
+
+// Not every batch routes, and those that do not have no auxiliary loss.
+TEST(Log, TheLossIsTheSumOfWhatIsLogged) {
+  MetricsSum sum;
+  for (const auto& [lm_loss, aux_loss, routed] :
+       {std::tuple(2.0, 0.5, 3), std::tuple(1.0, 0.0, 0), std::tuple(4.0, 0.25, 1),
+        std::tuple(1.0, 0.0, 0)}) {
+    StepMetrics step;
+    step.lm_loss = lm_loss;
+    step.aux_loss = aux_loss;
+    step.loss = 0.5 * lm_loss + 2 * aux_loss;
+    step.routed_queries = routed;
+    sum.add(step);
+  }
+  LogRecord record = record_at(1);
+  record.metrics = sum.mean();
+  const Metrics logged = parse_log_record(write_log_record(record), "x:1")->metrics;
+  EXPECT_DOUBLE_EQ(*logged.routed_share, 0.5);
+  EXPECT_DOUBLE_EQ(*logged.aux_loss, 0.375);
+  EXPECT_NEAR(logged.loss, 0.5 * *logged.lm_loss + 2 * *logged.routed_share * *logged.aux_loss,
+              1e-5);
+  EXPECT_FALSE(MetricsSum().mean().routed_share);
 }
 
 TEST(Log, WhatIsNotFiniteIsNull) {

@@ -38,6 +38,7 @@ Metrics MetricsSum::mean() const {
   mean.loss = loss_.mean().value_or(0);
   mean.lm_loss = lm_loss_.mean();
   mean.aux_loss = aux_loss_.mean();
+  if (batches_ > 0) mean.routed_share = aux_loss_.weight / static_cast<double>(batches_);
   mean.number_loss = number_loss_.mean();
   mean.answer_loss = answer_loss_.mean();
   mean.text_loss = text_loss_.mean();

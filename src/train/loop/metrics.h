@@ -9,8 +9,8 @@
 
 namespace msa::train {
 
-// Losses are means over batches; token accuracies and losses are weighted by tokens, whole
-// targets and recall by queries.
+// Losses are means over batches, the auxiliary one over those that routed; token accuracies and
+// losses are weighted by tokens, whole targets and recall by queries.
 class MetricsSum {
  public:
   void add(const StepMetrics& metrics);

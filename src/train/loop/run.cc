@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "train/loop/json_section.h"
 #include "train/loop/metrics.h"
 #include "train/loop/optimizer.h"
 #include "train/loop/prefetch.h"
@@ -31,7 +32,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kMaxSkippedInARow = 20;
 constexpr size_t kBatchesAhead = 2;
-constexpr double kLately = 0.05;  // weight of the last step in what is shown
+constexpr double kLately = 0.05;        // weight of the last step in what is shown
+constexpr uint64_t kManyLeftOut = 100;  // one of so many samples is worth a warning
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -42,6 +44,27 @@ uint64_t resident_bytes() {
   uint64_t total = 0, resident = 0;
   if (!(statm >> total >> resident)) return 0;
   return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// A model's config.json without what a recipe cannot say and training does not read: a note, and
+// the weights that its losses once had.
+Json shape_of(const std::string& model_config) {
+  Json shape = Json::parse(model_config, nullptr, /*allow_exceptions=*/false);
+  if (!shape.is_object()) return shape;
+  shape.erase("msa_cpp_note");
+  if (const auto msa = shape.find("msa_config"); msa != shape.end() && msa->is_object())
+    for (const std::string key :
+         {"lmloss_weigth", "auxloss_weight", "recloss_weight", "ansloss_weight"})
+      msa->erase(key);
+  return shape;
+}
+
+// What is said of samples that were too long; `where` names the recipe or a part of it.
+std::string left_out(std::string_view where, uint64_t skipped, uint64_t used) {
+  return fmt::format(
+      "{}: {} of {} samples are left out, they are longer than a batch or than the "
+      "model takes; raise batch.tokens or lower batch.max_document_tokens",
+      where, skipped, skipped + used);
 }
 
 // Keeps two runs from writing into one folder. Released with the process, however it ends.
@@ -102,6 +125,7 @@ class TrainingRun {
     MSA_TRY(make_folder(options_.out));
     MSA_ASSIGN(const FolderLock lock, FolderLock::take(options_.out));
     MSA_TRY(find_start());
+    MSA_TRY(check_data());
     saved_ = Clock::now();
     while (state_.phase < recipe_.phases.size()) {
       MSA_TRY(run_phase());
@@ -109,6 +133,7 @@ class TrainingRun {
     }
     MSA_TRY(write_log());
     MSA_TRY(save());
+    tell_left_out();
     TrainOutcome outcome;
     outcome.stopped = stopped_;
     outcome.steps = state_.step;
@@ -161,11 +186,11 @@ class TrainingRun {
                                "or start a new folder with --init {}",
                                checkpoint.string(), what, model_folder().string())};
     };
-    if (stored.model_config != state_.model_config) return mismatch("model shape");
+    if (shape_of(stored.model_config) != shape_of(state_.model_config))
+      return mismatch("model shape");
     if (stored.tokenizer != state_.tokenizer) return mismatch("tokenizer");
     if (stored.recipe != state_.recipe) return mismatch("model, seed, dtype or optimizer");
-    if (stored.phase > recipe_.phases.size() || stored.phase_recipes.size() < stored.phase)
-      return mismatch("number of phases");
+    if (stored.phase > recipe_.phases.size()) return mismatch("number of phases");
     for (size_t i = 0; i < stored.phase_recipes.size(); ++i) {
       const std::string& before = stored.phase_recipes[i];
       const bool same = i < recipe_.phases.size() &&
@@ -216,10 +241,43 @@ class TrainingRun {
     return options;
   }
 
+  // `place` is where the recipe says what to make, `top_k` the most documents a query attends to.
+  Result<std::unique_ptr<Batcher>> batcher_of(const std::string& place,
+                                              const std::vector<DataEntry>& data,
+                                              BatchOptions batch, size_t top_k,
+                                              uint64_t seed) const {
+    // Each of these documents takes a position in front of the query.
+    const size_t positions = model_.config().max_positions;
+    batch.max_sequence_tokens = positions - std::min(positions - 1, top_k);
+    Result<std::unique_ptr<Batcher>> made = make_batcher_(data, batch, seed);
+    if (!made)
+      return Error{made.error().code, fmt::format("{}: \"{}\": {}", recipe_.file.string(), place,
+                                                  made.error().message)};
+    return made;
+  }
+  Result<std::unique_ptr<Batcher>> batcher_of_phase(size_t number) const {
+    const Phase& one = recipe_.phases[number];
+    return batcher_of(fmt::format("phases[{}]", number), one.data, one.batch,
+                      *std::max_element(one.top_k.begin(), one.top_k.end()),
+                      recipe_.seed + 1000003 * number);
+  }
+  Result<std::unique_ptr<Batcher>> batcher_of_evaluation() const {
+    const EvaluationPlan& plan = *recipe_.evaluation;
+    return batcher_of("evaluation", plan.data, plan.batch, plan.top_k, plan.seed);
+  }
+
+  // Makes what later phases and the evaluation will read, and drops it again: what is wrong with
+  // their data is said before the first step. The phase that runs first makes its own at once.
+  Result<void> check_data() const {
+    for (size_t i = state_.phase + 1; i < recipe_.phases.size(); ++i) MSA_TRY(batcher_of_phase(i));
+    if (recipe_.evaluation && state_.phase < recipe_.phases.size())
+      MSA_TRY(batcher_of_evaluation());
+    return {};
+  }
+
   Result<void> run_phase() {
     const Phase& now = phase();
-    MSA_ASSIGN(std::unique_ptr<Batcher> batcher,
-               make_batcher_(now.data, now.batch, recipe_.seed + 1000003 * state_.phase));
+    MSA_ASSIGN(std::unique_ptr<Batcher> batcher, batcher_of_phase(state_.phase));
     if (!state_.batcher.empty()) MSA_TRY(batcher->restore(state_.batcher));
     Prefetcher batches(std::move(batcher), kBatchesAhead);
     if (state_.phase_step == 0) begin_negatives();
@@ -265,6 +323,8 @@ class TrainingRun {
         if (finite && share.requires_grad()) share.backward();
       }
       tokens_this_step_ += prepared.batch.tokens();
+      state_.samples += prepared.batch.samples;
+      state_.samples_skipped += prepared.batch.samples_skipped;
       state_.batcher = std::move(prepared.state);
     }
     return finite;
@@ -355,9 +415,19 @@ class TrainingRun {
     observer_.progress(progress);
   }
 
+  // Of samples that were too long, unless no more than a warning said already.
+  void tell_left_out() {
+    if (left_out_told_ == state_.samples_skipped) return;
+    left_out_told_ = state_.samples_skipped;
+    observer_.warning(left_out(recipe_.file.string(), state_.samples_skipped, state_.samples));
+  }
+
   // Nothing, if no step was done since the last record.
   Result<void> write_log() {
     if (interval_tokens_ == 0) return {};
+    // Said once when they are many; the end of the run says how many they became.
+    const uint64_t drawn = state_.samples + state_.samples_skipped;
+    if (left_out_told_ == 0 && state_.samples_skipped > drawn / kManyLeftOut) tell_left_out();
     LogRecord record;
     record.step = state_.step;
     record.phase = phase_name_for_log();
@@ -372,6 +442,7 @@ class TrainingRun {
     record.resident_bytes = resident_bytes();
     record.seconds = state_.seconds;
     record.skipped_steps = state_.skipped;
+    record.samples_skipped = state_.samples_skipped;
     interval_ = {};
     interval_norm_ = interval_seconds_ = 0;
     interval_updates_ = interval_tokens_ = 0;
@@ -388,12 +459,16 @@ class TrainingRun {
   Result<void> evaluate() {
     const EvaluationPlan& plan = *recipe_.evaluation;
     if (held_out_.empty()) {
-      MSA_ASSIGN(const std::unique_ptr<Batcher> batcher,
-                 make_batcher_(plan.data, plan.batch, plan.seed));
+      MSA_ASSIGN(const std::unique_ptr<Batcher> batcher, batcher_of_evaluation());
+      uint64_t samples = 0;
       for (uint64_t i = 0; i < plan.batches; ++i) {
         MSA_ASSIGN(Batch batch, batcher->next());
+        samples += batch.samples;
         held_out_.push_back(std::move(batch));
       }
+      if (const uint64_t skipped = batcher->samples_skipped(); skipped > 0)
+        observer_.warning(
+            left_out(fmt::format("{}: \"evaluation\"", recipe_.file.string()), skipped, samples));
     }
     const torch::NoGradGuard no_gradient;
     StepOptions options = step_options();
@@ -425,6 +500,7 @@ class TrainingRun {
   RunState state_;
   std::optional<LogFile> log_;
   std::vector<Batch> held_out_;
+  uint64_t left_out_told_ = 0;  // samples that a warning has counted
 
   bool stopped_ = false;
   Clock::time_point saved_;

@@ -6,8 +6,11 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/test_folder.h"
+#include "text/tokenizer.h"
 #include "train/loop/state.h"
 #include "train/model/router_memory.h"
 
@@ -36,6 +39,7 @@ class FakeModel final : public Model {
     parameters_.emplace_back("unused", torch::ones({2, 2}).set_requires_grad(true));
   }
   const ModelConfig& config() const override { return config_; }
+  ModelConfig& changeable_config() { return config_; }
   const std::vector<std::pair<std::string, torch::Tensor>>& parameters() const override {
     return parameters_;
   }
@@ -79,10 +83,11 @@ class FakeModel final : public Model {
   std::vector<std::pair<std::string, torch::Tensor>> parameters_;
 };
 
+// Ten samples make a batch; so many of them are too long.
 class FakeBatcher final : public Batcher {
  public:
-  FakeBatcher(uint64_t seed, const std::map<uint64_t, TokenId>& special)
-      : seed_(seed), special_(special) {}
+  FakeBatcher(uint64_t seed, const std::map<uint64_t, TokenId>& special, uint64_t too_long = 0)
+      : seed_(seed), special_(special), too_long_(too_long) {}
   Result<Batch> next() override {
     const uint64_t n = position_++;
     const auto special = special_.find(n);
@@ -90,6 +95,8 @@ class FakeBatcher final : public Batcher {
     batch.doc_tokens.assign(10 + n % 3, special == special_.end()
                                             ? static_cast<TokenId>((seed_ * 7 + n * n) % 13)
                                             : special->second);
+    batch.samples = 10 - too_long_;
+    batch.samples_skipped = too_long_;
     return batch;
   }
   std::string state() const override { return std::to_string(position_); }
@@ -97,11 +104,12 @@ class FakeBatcher final : public Batcher {
     std::from_chars(state.data(), state.data() + state.size(), position_);
     return {};
   }
-  uint64_t samples_skipped() const override { return 0; }
+  uint64_t samples_skipped() const override { return position_ * too_long_; }
 
  private:
   uint64_t seed_, position_ = 0;
   std::map<uint64_t, TokenId> special_;
+  uint64_t too_long_;
 };
 
 class Heard final : public TrainObserver {
@@ -141,9 +149,11 @@ class TrainingRunTest : public testing::Test {
   }
 
   MakeBatcher batchers() {
-    return [this](const std::vector<DataEntry>&, const BatchOptions&,
+    return [this](const std::vector<DataEntry>&, const BatchOptions& batch,
                   uint64_t seed) -> Result<std::unique_ptr<Batcher>> {
-      return std::make_unique<FakeBatcher>(seed, special_);
+      if (missing_.contains(seed)) return Error{Code::not_found, "x.jsonl: is missing; write it"};
+      longest_[seed] = batch.max_sequence_tokens;
+      return std::make_unique<FakeBatcher>(seed, special_, too_long_);
     };
   }
   TrainOptions options(const char* out, uint64_t stop_after = UINT64_MAX) {
@@ -175,6 +185,9 @@ class TrainingRunTest : public testing::Test {
   TestFolder folder_;
   Recipe recipe_;
   std::map<uint64_t, TokenId> special_;
+  uint64_t too_long_ = 0;               // of ten samples
+  std::set<uint64_t> missing_;          // seeds of what cannot be read
+  std::map<uint64_t, size_t> longest_;  // sequence asked for, by seed
   Heard heard_;
 };
 
@@ -344,6 +357,123 @@ TEST_F(TrainingRunTest, ResumingNeedsTheSameRecipeAsFarAsItWasUsed) {
       run_training(other, recipe_, /*tokenizer=*/18, batchers(), again, heard_);
   ASSERT_FALSE(tokenizer.ok());
   EXPECT_THAT(tokenizer.error().message, HasSubstr("tokenizer"));
+}
+
+// A run that was started with --init goes on without it.
+TEST_F(TrainingRunTest, TheNoteAndTheLossesOfAnEarlierTrainingAreNoPartOfTheShape) {
+  FakeModel begun, other, wider;
+  begun.changeable_config().note = "trained by msa-train: 5 steps";
+  begun.changeable_config().msa.lm_loss_weight = 0.5;
+  ASSERT_TRUE(run(begun, options("out", 3)).ok());
+  TrainOptions again = options("out", 1);
+  again.resume = true;
+  wider.changeable_config().rope_theta = 20000;
+  const Result<TrainOutcome> refused = run(wider, again);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("model shape"));
+  const Result<TrainOutcome> resumed = run(other, again);
+  ASSERT_TRUE(resumed.ok()) << resumed.error().message;
+  EXPECT_EQ(resumed->steps, 4u);
+}
+
+// A tokenizer of single bytes, quickly read.
+fs::path byte_tokenizer(const TestFolder& folder) {
+  nlohmann::json json = nlohmann::json::parse(
+      TestFolder::get(fs::path(MSA_TESTDATA) / "qwen3-tokenizer" / "tokenizer.json"));
+  nlohmann::json bytes = nlohmann::json::object();
+  for (const auto& [token, id] : json["model"]["vocab"].items())
+    if (id.get<int>() < 256) bytes[token] = id;
+  json["model"]["vocab"] = bytes;
+  json["model"]["merges"] = nlohmann::json::array();
+  int id = 256;
+  for (nlohmann::json& token : json["added_tokens"]) token["id"] = id++;
+  return folder.put("tokenizer.json", json.dump());
+}
+
+// What changes no weight is taken from the checkpoint too, so it may not say otherwise.
+TEST_F(TrainingRunTest, ARecipesShapeIsThatOfTheCheckpointItStartsFrom) {
+  recipe_.tokenizer = byte_tokenizer(folder_);
+  const auto tokenizer = Tokenizer::load(recipe_.tokenizer);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  ModelConfig shape = FakeModel().config();
+  shape.vocabulary = (*tokenizer)->vocabulary_size();
+  const auto model = Model::create(shape, 1);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  const Result<void> saved =
+      (*model)->save(folder_ / "model", recipe_.tokenizer, DType::f32, "a note");
+  ASSERT_TRUE(saved.ok()) << saved.error().message;
+  TrainOptions from_there = options("out");
+  from_there.init = folder_ / "model";
+  const std::pair<const char*, void (*)(ModelConfig&)> changes[] = {
+      {"hidden", [](ModelConfig& c) { c.hidden = 16; }},
+      {"max_positions", [](ModelConfig& c) { c.max_positions = 128; }},
+      {"rope_theta", [](ModelConfig& c) { c.rope_theta = 20000; }},
+      {"rms_norm_eps", [](ModelConfig& c) { c.rms_norm_eps = 1e-5f; }},
+      {"chunk_size", [](ModelConfig& c) { c.msa.chunk_size = 32; }},
+      {"top_k", [](ModelConfig& c) { c.msa.top_k = 3; }},
+      {"decouple_router", [](ModelConfig& c) { c.msa.decouple_router = false; }},
+      {"head_reduce", [](ModelConfig& c) { c.msa.head_reduce = HeadReduce::max; }},
+      {"query_reduce", [](ModelConfig& c) { c.msa.query_reduce = QueryReduce::last; }},
+      {"chunk_reduce", [](ModelConfig& c) { c.msa.chunk_reduce = ChunkReduce::mean; }},
+      {"aux_loss", [](ModelConfig& c) { c.msa.aux_loss_method = "BCE"; }},
+      {"temperature", [](ModelConfig& c) { c.msa.infonce_temperature = 0.2; }}};
+  for (const auto& [key, change] : changes) {
+    recipe_.shape = shape;
+    change(*recipe_.shape);
+    const Result<TrainOutcome> outcome = train(recipe_, batchers(), from_there, heard_);
+    ASSERT_FALSE(outcome.ok()) << key;
+    EXPECT_EQ(outcome.error().code, Code::mismatch) << key;
+    EXPECT_THAT(outcome.error().message, HasSubstr("has \"" + std::string(key) + "\" "));
+  }
+  recipe_.shape = shape;
+  const Result<TrainOutcome> outcome = train(recipe_, batchers(), from_there, heard_);
+  ASSERT_FALSE(outcome.ok());  // of the batches of this test, which a real model does not take
+  EXPECT_THAT(outcome.error().message, HasSubstr("batch: "));
+}
+
+TEST_F(TrainingRunTest, WhatComesLaterIsCheckedBeforeTheFirstStep) {
+  constexpr uint64_t kEvaluation = 77;
+  const uint64_t second_phase = recipe_.seed + 1000003;
+  recipe_.evaluation.emplace();
+  recipe_.evaluation->every = 5;
+  recipe_.evaluation->seed = kEvaluation;
+  for (const auto& [seed, place] :
+       {std::pair(second_phase, "phases[1]"), std::pair(kEvaluation, "evaluation")}) {
+    missing_ = {seed};
+    FakeModel model;
+    const Result<TrainOutcome> outcome = run(model, options("out"));
+    ASSERT_FALSE(outcome.ok());
+    EXPECT_EQ(outcome.error().code, Code::not_found);
+    EXPECT_THAT(outcome.error().message,
+                testing::AllOf(HasSubstr("recipe.json"), HasSubstr(place), HasSubstr("x.jsonl")));
+    EXPECT_TRUE(model.asked.empty());
+  }
+  missing_.clear();
+  FakeModel model;
+  ASSERT_TRUE(run(model, options("out", 1)).ok());
+  // Of the model's 64 positions the documents attended to take one each.
+  EXPECT_EQ(longest_.at(recipe_.seed), 62u);
+  EXPECT_EQ(longest_.at(second_phase), 61u);
+  EXPECT_EQ(longest_.at(kEvaluation), 48u);
+}
+
+TEST_F(TrainingRunTest, SamplesThatAreTooLongAreCountedAndTold) {
+  recipe_.phases.resize(1);
+  recipe_.evaluation.emplace();
+  recipe_.evaluation->every = 5;
+  recipe_.evaluation->batches = 2;
+  too_long_ = 1;
+  FakeModel first, second;
+  ASSERT_TRUE(run(first, options("out", 4)).ok());
+  EXPECT_THAT(heard_.warnings, testing::ElementsAre(HasSubstr("3 of 30 samples are left out"),
+                                                    HasSubstr("4 of 40 samples")));
+  TrainOptions again = options("out");
+  again.resume = true;
+  ASSERT_TRUE(run(second, again).ok());
+  EXPECT_THAT(heard_.warnings,
+              testing::ElementsAre(HasSubstr("\"evaluation\": 2 of 20 samples"),
+                                   HasSubstr("6 of 60 samples"), HasSubstr("7 of 70 samples")));
+  EXPECT_EQ(heard_.records.back().samples_skipped, 7u);
 }
 
 TEST_F(TrainingRunTest, TheLengthOfThePhaseThatRunsMayChange) {

@@ -94,6 +94,8 @@ Result<void> write_json(const fs::path& file, const RunState& state, uint64_t ch
                      {"negatives", state.negatives},
                      {"skipped", state.skipped},
                      {"skipped_in_a_row", state.skipped_in_a_row},
+                     {"samples", state.samples},
+                     {"samples_skipped", state.samples_skipped},
                      {"seconds", state.seconds},
                      {"batcher", state.batcher},
                      {"model_config", state.model_config},
@@ -124,6 +126,23 @@ Error damaged(const fs::path& checkpoint, std::string_view what) {
   return {Code::corrupt,
           fmt::format("{}: {}; remove this folder to go on from the checkpoint before it",
                       checkpoint.string(), what)};
+}
+
+// Counters that are each in range may still contradict each other.
+Result<void> check_counters(const RunState& state, const fs::path& checkpoint) {
+  if (state.phase_step > state.step || state.phase_tokens > state.tokens)
+    return damaged(checkpoint,
+                   fmt::format("state.json counts {} steps and {} tokens in its phase, and {} and "
+                               "{} in all",
+                               state.phase_step, state.phase_tokens, state.step, state.tokens));
+  const uint64_t running = state.phase_step > 0 ? 1 : 0;
+  const uint64_t begun = state.phase_recipes.size();
+  if (begun < running || begun - running != state.phase)
+    return damaged(checkpoint,
+                   fmt::format("state.json is at step {} of phase {}, counted from 0, and knows {} "
+                               "phases that have begun",
+                               state.phase_step, state.phase, begun));
+  return {};
 }
 
 }  // namespace
@@ -175,6 +194,8 @@ Result<RunState> read_state(const fs::path& checkpoint) {
   MSA_ASSIGN(state.skipped, section.whole("skipped", 0, kMost));
   MSA_ASSIGN(state.negatives, section.whole("negatives", 0, kMostNegatives, 0));
   MSA_ASSIGN(state.skipped_in_a_row, section.whole("skipped_in_a_row", 0, kMost));
+  MSA_ASSIGN(state.samples, section.whole("samples", 0, kMost, 0));
+  MSA_ASSIGN(state.samples_skipped, section.whole("samples_skipped", 0, kMost, 0));
   MSA_ASSIGN(state.seconds, section.real("seconds", 0, 1e15));
   MSA_ASSIGN(state.batcher, section.text("batcher"));
   MSA_ASSIGN(state.model_config, section.text("model_config"));
@@ -186,6 +207,7 @@ Result<RunState> read_state(const fs::path& checkpoint) {
     if (!phase.is_string()) return damaged(checkpoint, "state.json has a phase that is no text");
     state.phase_recipes.push_back(phase.get<std::string>());
   }
+  MSA_TRY(check_counters(state, checkpoint));
   return state;
 }
 

@@ -23,13 +23,15 @@ struct RunState {
   uint64_t phase = 0, phase_step = 0, phase_tokens = 0;
   uint64_t negatives = 0;                      // room for so many chunks of earlier steps
   uint64_t skipped = 0, skipped_in_a_row = 0;  // steps whose loss or gradient was not finite
+  uint64_t samples = 0, samples_skipped = 0;   // that were in batches; that were too long for one
   double seconds = 0;
   std::string batcher;  // Batcher::state(); empty at the start of a phase
 
-  std::string model_config;                // the model's config.json
-  uint64_t tokenizer = 0;                  // its fingerprint
-  std::string recipe;                      // Recipe::text
-  std::vector<std::string> phase_recipes;  // Phase::text of the phases up to `phase`
+  std::string model_config;  // the model's config.json
+  uint64_t tokenizer = 0;    // its fingerprint
+  std::string recipe;        // Recipe::text
+  // Phase::text of the phases that are over, and of `phase` where it has done a step.
+  std::vector<std::string> phase_recipes;
 };
 
 // A tensor as plain memory, owned by someone else.
@@ -47,7 +49,8 @@ Result<void> save_state(const std::filesystem::path& folder, const RunState& sta
 // The newest checkpoint in `folder`, if there is one.
 std::optional<std::filesystem::path> newest_state(const std::filesystem::path& folder);
 
-// Reads one checkpoint's counters.
+// Reads one checkpoint's counters. That they fit each other is checked, and not whether they fit a
+// recipe.
 Result<RunState> read_state(const std::filesystem::path& checkpoint);
 // Fills `tensors` from it; names and shapes must be exactly those, and the checksum right.
 Result<void> read_state_tensors(const std::filesystem::path& checkpoint,

@@ -35,6 +35,8 @@ RunState state_at(uint64_t step) {
   state.phase_tokens = 77;
   state.skipped = 1;
   state.skipped_in_a_row = 1;
+  state.samples = 300;
+  state.samples_skipped = 4;
   state.seconds = 12.75;
   state.batcher = "{\"position\": 12}";
   state.model_config = "{}";
@@ -61,6 +63,8 @@ TEST(State, IsReadBackAsWritten) {
   EXPECT_EQ(state->phase_tokens, expected.phase_tokens);
   EXPECT_EQ(state->skipped, expected.skipped);
   EXPECT_EQ(state->skipped_in_a_row, expected.skipped_in_a_row);
+  EXPECT_EQ(state->samples, expected.samples);
+  EXPECT_EQ(state->samples_skipped, expected.samples_skipped);
   EXPECT_EQ(state->seconds, expected.seconds);
   EXPECT_EQ(state->batcher, expected.batcher);
   EXPECT_EQ(state->tokenizer, expected.tokenizer);
@@ -128,6 +132,49 @@ TEST(State, DamageIsNoticedAndNamed) {
   EXPECT_EQ(read_state(newest).error().code, Code::unsupported);
   put("state.json", "[]");
   EXPECT_FALSE(read_state(newest).ok());
+}
+
+TEST(State, CountersThatContradictEachOtherAreNoticed) {
+  Tensors tensors(1);
+  // The phase, its steps and tokens, and how many phases have begun.
+  const auto read = [&](uint64_t phase, uint64_t phase_step, uint64_t phase_tokens, size_t begun) {
+    const TestFolder folder;
+    RunState state = state_at(5);
+    state.phase = phase;
+    state.phase_step = phase_step;
+    state.phase_tokens = phase_tokens;
+    state.phase_recipes.assign(begun, "a phase");
+    EXPECT_TRUE(save_state(folder.path(), state, tensors.list()).ok());
+    return read_state(*newest_state(folder.path()));
+  };
+  EXPECT_TRUE(read(1, 3, 77, 2).ok());
+  EXPECT_TRUE(read(0, 0, 0, 0).ok());
+  EXPECT_TRUE(read(2, 0, 0, 2).ok());
+  for (const Result<RunState>& bad :
+       {read(2, 3, 77, 2), read(1, 0, 0, 2), read(2, 0, 0, 1), read(0, 3, 77, 0),
+        read(UINT64_MAX, 3, 77, 0), read(1, 6, 77, 2), read(1, 3, UINT64_MAX, 2)}) {
+    ASSERT_FALSE(bad.ok());
+    EXPECT_EQ(bad.error().code, Code::corrupt);
+    EXPECT_THAT(bad.error().message, HasSubstr("remove this folder"));
+  }
+}
+
+// Of versions that did not count samples.
+TEST(State, OlderCheckpointsAreRead) {
+  const TestFolder folder;
+  Tensors tensors(1);
+  ASSERT_TRUE(save_state(folder.path(), state_at(5), tensors.list()).ok());
+  const fs::path newest = *newest_state(folder.path());
+  std::string json = TestFolder::get(newest / "state.json");
+  for (const std::string line : {" \"samples\": 300,\n", " \"samples_skipped\": 4,\n"}) {
+    const size_t at = json.find(line);
+    ASSERT_NE(at, std::string::npos) << json;
+    json.erase(at, line.size());
+  }
+  folder.put((newest.filename() / "state.json").string(), json);
+  const Result<RunState> state = read_state(newest);
+  ASSERT_TRUE(state.ok()) << state.error().message;
+  EXPECT_EQ(state->samples, 0u);
 }
 
 TEST(State, TensorsOfAnotherModelAreRefused) {

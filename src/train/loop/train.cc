@@ -12,8 +12,12 @@
 namespace msa::train {
 namespace {
 
-// The first difference of two shapes that a user can name, or nothing.
+// The first difference that a user can name between what a recipe and a checkpoint say of a model,
+// or nothing. What changes no weight counts too: the model that is trained has the checkpoint's.
 std::string difference(const ModelConfig& wanted, const ModelConfig& there) {
+  const auto named = [](const char* key, const auto& has, const auto& wants) {
+    return fmt::format("\"{}\" {} where the recipe has {}", key, has, wants);
+  };
   const std::pair<const char*, size_t ModelConfig::*> sizes[] = {
       {"layers", &ModelConfig::layers},
       {"hidden", &ModelConfig::hidden},
@@ -21,15 +25,33 @@ std::string difference(const ModelConfig& wanted, const ModelConfig& there) {
       {"query_heads", &ModelConfig::query_heads},
       {"kv_heads", &ModelConfig::kv_heads},
       {"head_dim", &ModelConfig::head_dim},
-      {"vocabulary", &ModelConfig::vocabulary}};
+      {"vocabulary", &ModelConfig::vocabulary},
+      {"max_positions", &ModelConfig::max_positions}};
   for (const auto& [name, size] : sizes)
-    if (wanted.*size != there.*size)
-      return fmt::format("\"{}\" {} where the recipe says {}", name, there.*size, wanted.*size);
+    if (wanted.*size != there.*size) return named(name, there.*size, wanted.*size);
+  if (wanted.rope_theta != there.rope_theta)
+    return named("rope_theta", there.rope_theta, wanted.rope_theta);
+  if (wanted.rms_norm_eps != there.rms_norm_eps)
+    return named("rms_norm_eps", there.rms_norm_eps, wanted.rms_norm_eps);
   if (wanted.tied_embeddings != there.tied_embeddings) return "other \"tied_embeddings\"";
-  if (wanted.msa.router_layers != there.msa.router_layers) return "other \"router_layers\"";
-  if (wanted.msa.chunk_size != there.msa.chunk_size)
-    return fmt::format("\"chunk_size\" {} where the recipe says {}", there.msa.chunk_size,
-                       wanted.msa.chunk_size);
+  const MsaConfig& ours = wanted.msa;
+  const MsaConfig& theirs = there.msa;
+  if (ours.router_layers != theirs.router_layers) return "other \"router_layers\"";
+  if (ours.chunk_size != theirs.chunk_size)
+    return named("chunk_size", theirs.chunk_size, ours.chunk_size);
+  if (ours.top_k != theirs.top_k) return named("top_k", theirs.top_k, ours.top_k);
+  if (ours.decouple_router != theirs.decouple_router)
+    return named("decouple_router", theirs.decouple_router, ours.decouple_router);
+  if (ours.head_reduce != theirs.head_reduce)
+    return named("head_reduce", name_of(theirs.head_reduce), name_of(ours.head_reduce));
+  if (ours.query_reduce != theirs.query_reduce)
+    return named("query_reduce", name_of(theirs.query_reduce), name_of(ours.query_reduce));
+  if (ours.chunk_reduce != theirs.chunk_reduce)
+    return named("chunk_reduce", name_of(theirs.chunk_reduce), name_of(ours.chunk_reduce));
+  if (ours.aux_loss_method != theirs.aux_loss_method)
+    return named("aux_loss", theirs.aux_loss_method, ours.aux_loss_method);
+  if (ours.infonce_temperature != theirs.infonce_temperature)
+    return named("temperature", theirs.infonce_temperature, ours.infonce_temperature);
   return {};
 }
 
@@ -53,8 +75,8 @@ Result<std::unique_ptr<Model>> make_model(const Recipe& recipe, const TrainOptio
     const std::string other = difference(*shape, model->config());
     if (!other.empty())
       return Error{Code::mismatch,
-                   fmt::format("{}: has {} ({}); use a checkpoint of that shape or write "
-                               "\"model\": {{\"init\": …}} in the recipe",
+                   fmt::format("{}: has {} ({}); correct the recipe, use another checkpoint, or "
+                               "write \"model\": {{\"init\": …}} to take all from this one",
                                init.string(), other, recipe.file.string())};
   }
   if (model->config().vocabulary < tokenizer.vocabulary_size())

@@ -34,7 +34,7 @@ class TokenLossFunction : public torch::autograd::Function<TokenLossFunction> {
       const Tensor weight = weights.slice(0, begin, end).unsqueeze(1);
       Tensor log_p = torch::log_softmax(torch::mm(part, table.t()), 1, torch::kFloat32);
       const Tensor of_label = log_p.gather(1, label);
-      correct.push_back(of_label.eq(log_p.amax(1, /*keepdim=*/true)).squeeze(1));
+      correct.push_back(log_p.argmax(1, /*keepdim=*/true).eq(label).squeeze(1));
       each.push_back(-of_label.squeeze(1));
       total -= (of_label * weight).sum();
       if (!train) continue;

@@ -14,7 +14,8 @@ namespace msa::train {
 struct TokenLoss {
   torch::Tensor total;    // scalar float32, sum of weight * cross-entropy; differentiable
   torch::Tensor each;     // [n] float32, cross-entropy of every row, not weighted
-  torch::Tensor correct;  // [n] bool, whether no token is likelier than the label
+  torch::Tensor correct;  // [n] bool, whether the label is what would be written: the likeliest
+                          // token, of several the first
 };
 // x [n, d] compute type, head [vocabulary, d] float32, labels [n] int64, weights [n] float32. The
 // logits exist for a block of rows at a time only: their gradient is made on the way.

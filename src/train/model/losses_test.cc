@@ -55,6 +55,14 @@ TEST(TokenLoss, BlocksOfRowsAddUp) {
   expect_token_loss(2100, 5000);  // so large a vocabulary is computed 1024 rows at a time
 }
 
+TEST(TokenLoss, OfSeveralLikeliestTokensOneIsRight) {
+  const torch::NoGradGuard no_gradient;
+  const Tensor head = torch::cat({torch::zeros({2, 8}), -torch::ones({1, 8})});
+  const TokenLoss loss = token_loss(torch::ones({3, 8}), head,
+                                    torch::tensor({0, 1, 2}, torch::kInt64), torch::ones({3}));
+  EXPECT_TRUE(torch::equal(loss.correct, torch::tensor({true, false, false})));
+}
+
 TEST(TokenLoss, WithoutGradientsNoneIsKept) {
   const torch::NoGradGuard no_gradient;
   const Tensor head = torch::randn({4, 8}).set_requires_grad(true);
