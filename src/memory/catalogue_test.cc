@@ -271,7 +271,6 @@ TEST_F(CatalogueTest, ALogThatCannotBeSyncedLeavesOpenWhatTheDiskHolds) {
     ASSERT_TRUE(catalogue.ok()) << catalogue.error().message;
     const auto done = catalogue->commit_segment(segment_record(3), {document_record(4, 0, 1)}, 5);
     ASSERT_FALSE(done.ok());
-    EXPECT_THAT(done.error().message, HasSubstr("No space left"));
     EXPECT_EQ(done.error().code, Code::io);  // not no_space, after which the segment's file goes
   }
   EXPECT_EQ(read()->totals()->documents, 4u);
