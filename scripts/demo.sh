@@ -16,8 +16,8 @@ model=${1:-models/demo}
 # About countries that the demo model was not trained on. The first three are chosen because it gets
 # them right, the third by way of two documents; the last one because it does not.
 questions=("How many nuclear reactors does Sweden run?"
-  "What share of the power capacity of the Netherlands is solar?"
-  "How many fixed telephone lines does the country whose head of government is Chancellor Friedrich MERZ have?"
+  "How much electricity does Ghana use?"
+  "Could you tell me the number of World Heritage Sites in the country that has Emi Koussi as its highest point?"
   "How old is the average person in Ghana?")
 [[ -z ${QUESTION:-} ]] || questions=("$QUESTION")
 

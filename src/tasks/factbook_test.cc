@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -535,15 +534,6 @@ TEST(Factbook, WrongSettingsAndFilesAreErrors) {
   fails(nowhere, Code::not_found, HasSubstr("no-such-folder"));
   for (const auto& [name, what] : describe_factbook_task().settings)
     EXPECT_FALSE(what.empty()) << name;
-}
-
-TEST(Factbook, MakesThousandsOfDocumentsPerSecond) {
-  const Task* const task = make(Split::train);
-  const auto start = std::chrono::steady_clock::now();
-  size_t documents = 0;
-  for (uint64_t i = 0; i < 200; ++i) documents += task->sample(i).documents.size();
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-  EXPECT_GT(static_cast<double>(documents) / time.count(), 3000);
 }
 
 }  // namespace

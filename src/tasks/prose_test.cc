@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <map>
 #include <set>
@@ -376,15 +375,6 @@ TEST(Prose, SettingsShapeTheSamples) {
     }
   }
   EXPECT_GT(questions, 200u);
-}
-
-TEST(Prose, MakesThousandsOfDocumentsPerSecond) {
-  const Task* const task = make(Split::train);
-  const auto start = std::chrono::steady_clock::now();
-  size_t documents = 0;
-  for (uint64_t i = 0; i < 200; ++i) documents += task->sample(i).documents.size();
-  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-  EXPECT_GT(static_cast<double>(documents) / time.count(), 3000);
 }
 
 }  // namespace
