@@ -67,7 +67,7 @@ for question in "${questions[@]}"; do
 done
 
 say "These questions are chosen. Of questions that were not, about countries it was not trained on, this
-small model finds the right record for 54 of 100 and answers 36 rightly (models/demo/README.md). Ask
+small model finds the right record for 49 of 100 and answers 36 rightly (models/demo/README.md). Ask
 your own:
 
   QUESTION=\"…\" scripts/demo.sh
