@@ -53,7 +53,7 @@ class Segment {
   static Result<Segment> open(const std::filesystem::path& file, uint64_t number,
                               const SegmentShape& shape);
   // The same of a file that is mapped already: every error is of what it holds.
-  static Result<Segment> open(MappedFile file, uint64_t number, const SegmentShape& shape);
+  static Result<Segment> open(MappedFile mapped, uint64_t number, const SegmentShape& shape);
   uint64_t chunks() const { return chunks_; }
   uint64_t checksum() const { return checksum_; }  // covers the header and all arrays' checksums
   uint64_t bytes() const { return file_.bytes().size(); }
