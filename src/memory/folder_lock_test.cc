@@ -31,7 +31,7 @@ namespace {
 
 class FolderLocking : public testing::Test {
  protected:
-  ~FolderLocking() override { before_locking = nullptr; }
+  void TearDown() override { before_locking = nullptr; }
 
   void remove_file_of_lock() { std::filesystem::remove(folder_ / kLockFile); }
 
