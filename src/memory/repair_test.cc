@@ -115,12 +115,6 @@ TEST_F(Repair, OfEveryKindOfDamageToASegment) {
          std::filesystem::rename(segment(2), folder_ / "elsewhere.seg");
          std::filesystem::create_symlink(folder_ / "elsewhere.seg", segment(2));
        }},
-      {"a folder in its place",
-       [&] {
-         std::filesystem::remove(segment(2));
-         std::filesystem::create_directory(segment(2));
-         std::filesystem::remove(segment(2));
-       }},
   };
   for (const auto& [name, damage] : damages) {
     SCOPED_TRACE(name);
