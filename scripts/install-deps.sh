@@ -22,6 +22,8 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev                            # tests and benchmarks
   python3 zstd                                                          # scripts
 )
+# ocl-icd-opencl-dev: oneDNN's CMake config asks for OpenCL, which Debian's package only recommends.
+packages+=(ocl-icd-opencl-dev)
 # libomp-dev: clang-tidy reads sources that GCC compiles with -fopenmp and needs an omp.h of its own.
 dev_packages=(clang clang-format clang-tidy libomp-dev)
 # OpenBLAS: libtorch's float32 products; the reference BLAS it would otherwise find is 30 times slower.
