@@ -199,6 +199,7 @@ Result<MsaConfig> read_msa(const Section& msa, size_t layers) {
   MSA_ASSIGN(config.chunk_reduce,
              msa.choice("chunk_reduce_method", {ChunkReduce::max, ChunkReduce::mean},
                         config.chunk_reduce));
+  MSA_ASSIGN(config.skip_handed_over, msa.flag("skip_handed_over_docs", config.skip_handed_over));
   MSA_ASSIGN(config.infonce_temperature,
              msa.real("infonce_loss_temp", 1e-6, 1e6, config.infonce_temperature));
   MSA_ASSIGN(config.lm_loss_weight, read_lm_loss_weight(msa, kMostWeight));
@@ -467,6 +468,8 @@ std::string write_config(const ModelConfig& config, std::string_view torch_dtype
       {"recloss_weight", msa.rec_loss_weight},
       {"ansloss_weight", msa.ans_loss_weight},
   };
+  // Other programs do not know it, so it stands only where it says something.
+  if (msa.skip_handed_over) root["msa_config"]["skip_handed_over_docs"] = true;
   if (!config.note.empty()) root["msa_cpp_note"] = config.note;
   return root.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }

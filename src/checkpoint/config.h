@@ -30,6 +30,9 @@ struct MsaConfig {
   HeadReduce head_reduce = HeadReduce::mean;
   QueryReduce query_reduce = QueryReduce::max;
   ChunkReduce chunk_reduce = ChunkReduce::max;
+  // Later rounds of a question choose among the documents not handed over yet. Not in the published
+  // method: its checkpoints do without.
+  bool skip_handed_over = false;
   double infonce_temperature = 0.1;
   double lm_loss_weight = 1.0, aux_loss_weight = 0.1;  // training only
   double rec_loss_weight = 0.0, ans_loss_weight = 1.0;

@@ -197,9 +197,12 @@ class EngineModel : public InterleaveModel {
         sampler_(options.temperature, options.top_p,
                  options.seed.value_or(engine.model.impl().options.seed)) {}
 
-  Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes) override {
+  Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes,
+                       std::span<const uint32_t> handed_over) override {
     Router& router = query_.router;
     router.reset();
+    if (engine_.model.impl().config().msa.skip_handed_over)
+      router.pass_over({handed_over.begin(), handed_over.end()});
     const size_t first_position = engine_.model.impl().prefix->tokens + router.top_k();
     MSA_TRY(engine_.decoder.prefill(tokens, routes, first_position, &router));
     const PrefillTiming& timing = engine_.decoder.timing();

@@ -123,7 +123,8 @@ class Interleave {
     std::fill_n(routes.begin(), first ? question_routing_ : question_routing_later_, uint8_t{1});
     std::fill_n(routes.begin() + static_cast<std::ptrdiff_t>(handed_over_at_), handed_over_routing_,
                 uint8_t{1});
-    MSA_TRY(model_.prefill(prompt_, routes));
+    const std::vector<uint32_t> handed_over(named_.begin(), named_.end());
+    MSA_TRY(model_.prefill(prompt_, routes, handed_over));
     read_ = prompt_.size();
     MSA_ASSIGN(Routing routing, model_.routing());
     result_.rounds.emplace_back().routing = std::move(routing);

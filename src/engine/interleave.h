@@ -25,10 +25,11 @@ namespace msa {
 class InterleaveModel {
  public:
   virtual ~InterleaveModel() = default;
-  // Stage 2 on the whole prompt so far; routes[t] marks routing tokens. Afterwards routing() tells
-  // what this round's routing found.
-  virtual Result<void> prefill(std::span<const TokenId> tokens,
-                               std::span<const uint8_t> routes) = 0;
+  // Stage 2 on the whole prompt so far; routes[t] marks routing tokens. `handed_over`: the numbers
+  // of the documents whose texts are in the prompt, ascending. Afterwards routing() tells what this
+  // round's routing found.
+  virtual Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes,
+                               std::span<const uint32_t> handed_over) = 0;
   virtual Result<Routing> routing() = 0;
   // Appends tokens, causally, not routing.
   virtual Result<void> append(std::span<const TokenId> tokens) = 0;

@@ -40,6 +40,7 @@ struct Call {
   bool prefill = false;
   Tokens tokens;
   std::vector<uint8_t> routes;
+  std::vector<uint32_t> handed_over;
 };
 
 // Writes a script and remembers everything it was given. Holds the machine to the contract: the
@@ -60,8 +61,12 @@ class ScriptedModel : public InterleaveModel {
     for (const TokenId token : encode(text)) script.push_back(token);
   }
 
-  Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes) override {
-    calls.push_back({true, {tokens.begin(), tokens.end()}, {routes.begin(), routes.end()}});
+  Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes,
+                       std::span<const uint32_t> handed_over) override {
+    calls.push_back({true,
+                     {tokens.begin(), tokens.end()},
+                     {routes.begin(), routes.end()},
+                     {handed_over.begin(), handed_over.end()}});
     EXPECT_EQ(tokens.size(), routes.size());
     Tokens expected = sequence;
     if (unread_) expected.push_back(*unread_);
@@ -87,7 +92,7 @@ class ScriptedModel : public InterleaveModel {
     return out;
   }
   Result<void> append(std::span<const TokenId> tokens) override {
-    calls.push_back({false, {tokens.begin(), tokens.end()}, {}});
+    calls.push_back({false, {tokens.begin(), tokens.end()}, {}, {}});
     EXPECT_FALSE(tokens.empty());
     EXPECT_EQ(tokens[0], unread_.value_or(tokens[0]));
     unread_.reset();
@@ -638,10 +643,10 @@ TEST(Interleave, ModelErrorsEndTheCall) {
   class Failing : public ScriptedModel {
    public:
     size_t fail_at = 0;
-    Result<void> prefill(std::span<const TokenId> tokens,
-                         std::span<const uint8_t> routes) override {
+    Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes,
+                         std::span<const uint32_t> handed_over) override {
       if (fail()) return Error{Code::io, "prefill"};
-      return ScriptedModel::prefill(tokens, routes);
+      return ScriptedModel::prefill(tokens, routes, handed_over);
     }
     Result<Routing> routing() override {
       if (fail()) return Error{Code::io, "routing"};

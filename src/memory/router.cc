@@ -345,8 +345,14 @@ std::vector<ConstAnyMat> Router::content_of(size_t l, std::span<const RouteHit> 
 }
 
 Result<std::vector<ContextBlock>> Router::select(int layer, MatView<const float> router_q) {
-  const RouteQuery request[] = {{router_q, top_k_}};
+  // The best that are left are among as many more as are passed over.
+  const RouteQuery request[] = {{router_q, top_k_ + passed_over_.size()}};
   MSA_ASSIGN(std::vector<LayerChoice> chosen, choose(layer, request));
+  std::vector<RouteHit>& hits = chosen.front().hits;
+  std::erase_if(hits, [&](const RouteHit& hit) {
+    return std::binary_search(passed_over_.begin(), passed_over_.end(), hit.number);
+  });
+  hits.resize(std::min(hits.size(), top_k_));
   MSA_ASSIGN(const size_t l, index_of(layer));
   const size_t width = rule_.kv_heads * rule_.head_dim;
   // The next layer often chooses the same: its content is read while this layer computes.

@@ -47,6 +47,9 @@ class Router : public ContextSource {
   // recorded. Requests may have any number of tokens, also none.
   Result<std::vector<LayerChoice>> choose(int layer, std::span<const RouteQuery> requests);
 
+  // Documents, ascending numbers, that select() passes over until this is called again.
+  void pass_over(std::vector<uint32_t> numbers) { passed_over_ = std::move(numbers); }
+
   const std::vector<LayerChoice>& choices() const { return choices_; }  // in the order of the calls
   void reset() { choices_.clear(); }
   size_t top_k() const { return top_k_; }
@@ -87,6 +90,7 @@ class Router : public ContextSource {
   bool all_indexed_ = false;      // there are none
   size_t indexed_documents_ = 0;  // live ones, of the segments that the index knows
   TooFewFound too_few_;
+  std::vector<uint32_t> passed_over_;  // ascending
   std::vector<LayerChoice> choices_;
   AlignedBuffer<std::byte> widened_;  // what content_of() made of int8
 };

@@ -45,6 +45,12 @@ struct Batch {
   // relevant[relevant_starts[q] .. relevant_starts[q+1]), ascending.
   std::vector<int32_t> relevant_starts;  // Q+1
   std::vector<int32_t> relevant;
+  // Documents whose texts stand in query q, by numbers as in `relevant`; may be empty altogether.
+  std::vector<int32_t> handed_over_starts;  // Q+1
+  std::vector<int32_t> handed_over;
+  // Q, or empty: of a query whose number labels name one of several relevant documents, that one;
+  // else -1. The labels are worth learning only where it is the one that the query attends to.
+  std::vector<int32_t> named;
 
   // How many samples it holds, and how many were passed over while it was made, as too long.
   size_t samples = 0, samples_skipped = 0;
@@ -85,6 +91,15 @@ struct BatchOptions {
   // samples do depends on the seed and their position in the stream only.
   double reading_share = 0;
   size_t reading_documents = 4;
+  // A retrieval step that wants several documents becomes as many steps, in random order: for
+  // models that attend to one document at a time.
+  bool one_document_per_step = false;
+  // Share of questions among whose steps there is one more at which a document was handed over that
+  // does not answer: one of the sample's that shares many words with a relevant one. The model
+  // learns to go on from there, and not to answer from it.
+  double detour_share = 0;
+  // Of a question with more sequences, so many of them drawn at random are trained. 0: all.
+  size_t sequences_per_question = 0;
 };
 
 // Makes batches from a stream of samples. Deterministic: batch n depends on construction and n

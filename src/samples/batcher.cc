@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -57,6 +58,9 @@ Result<void> check(const BatchOptions& options) {
       {"repeat_share", options.repeat_share, 0, 0.99},
       {"reading_share", options.reading_share, 0, 1},
       {"reading_documents", static_cast<double>(options.reading_documents), 1, kMostTokens},
+      {"detour_share", options.detour_share, 0, 1},
+      {"sequences_per_question", static_cast<double>(options.sequences_per_question), 0,
+       kMostTokens},
       {"repeat_tokens", static_cast<double>(options.repeat_tokens), kFewestRepeated,
        // two halves of one sequence must leave room for others
        options.repeat_share > 0
@@ -137,28 +141,10 @@ class Step {
     };
     std::vector<Query> queries;
     for (const SampleQuestion& question : sample.questions) {
-      // A document is handed over once, even if the sample has it several times.
-      std::vector<std::vector<size_t>> steps;
-      std::set<size_t> named;
-      for (const std::vector<uint32_t>& wanted : question.steps) {
-        std::vector<size_t>& step = steps.emplace_back();
-        for (const uint32_t d : wanted)
-          if (named.insert(index[d]).second) step.push_back(index[d]);
-        if (step.empty()) steps.pop_back();
-      }
-      std::vector<std::vector<NumberedDocument>> documents(steps.size());
-      for (size_t s = 0; s < steps.size(); ++s)
-        for (const size_t at : steps[s])
-          documents[s].push_back({document_at(at).number, document_at(at).handed_over});
-      auto sequences =
-          question_sequences(tokenizer_, question.question, question.answer, documents);
-      for (size_t s = 0; s < sequences.size(); ++s) {
-        if (sequences[s].tokens.size() > longest_query()) return false;
-        Query& query = queries.emplace_back();
-        query.sequence = std::move(sequences[s]);
-        query.group = group();
-        if (s < steps.size()) query.relevant = steps[s];
+      for (Query& query : queries_of(question, index, document_at)) {
+        if (query.sequence.tokens.size() > longest_query()) return false;
         tokens += query.sequence.tokens.size();
+        queries.push_back(std::move(query));
       }
     }
     if (tokens > budget() - tokens_) return false;
@@ -206,6 +192,7 @@ class Step {
     }
     batch.query_starts.push_back(0);
     batch.relevant_starts.push_back(0);
+    batch.handed_over_starts.push_back(0);
     for (const Query& query : queries_) append(query, place, batch);
     return batch;
   }
@@ -222,8 +209,15 @@ class Step {
   struct Query {
     QuerySequence sequence;
     int32_t group = 0;
-    std::vector<size_t> relevant;
-    bool repeats = false;  // random tokens that come twice
+    std::vector<size_t> relevant, handed_over;
+    std::optional<size_t> named;  // as in the batch
+    bool repeats = false;         // random tokens that come twice
+  };
+  // One retrieval step of a question.
+  struct Retrieval {
+    std::vector<size_t> brought;
+    std::vector<size_t> relevant;  // and those that might have been brought instead
+    bool is_detour = false;
   };
 
   // What documents and questions may take.
@@ -240,6 +234,124 @@ class Step {
   size_t longest_document() const {
     if (options_.max_sequence_tokens == 0) return options_.max_document_tokens;
     return std::min(options_.max_document_tokens, options_.max_sequence_tokens);
+  }
+
+  // A question's sequences. `index`: of each of the sample's documents among all; `document_at`
+  // gives these.
+  template <class DocumentAt>
+  std::vector<Query> queries_of(const SampleQuestion& question, const std::vector<size_t>& index,
+                                const DocumentAt& document_at) {
+    const std::vector<Retrieval> steps = retrievals(question, index, document_at);
+    std::vector<std::vector<NumberedDocument>> documents(steps.size());
+    std::vector<size_t> read;  // in the order in which they are handed over
+    for (size_t s = 0; s < steps.size(); ++s) {
+      for (const size_t at : steps[s].brought)
+        documents[s].push_back({document_at(at).number, document_at(at).handed_over});
+      std::vector<size_t> brought = steps[s].brought;
+      std::ranges::sort(brought, {}, [&](size_t at) { return document_at(at).number; });
+      read.insert(read.end(), brought.begin(), brought.end());
+    }
+    const std::string answer = answer_after(question, [&](uint32_t d) {
+      return static_cast<size_t>(std::ranges::find(read, index[d]) - read.begin());
+    });
+    auto sequences = question_sequences(tokenizer_, question.question, answer, documents);
+    std::vector<Query> queries;
+    std::vector<size_t> handed_over;
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      if (s == steps.size() || !steps[s].is_detour) {
+        Query& query = queries.emplace_back();
+        query.sequence = std::move(sequences[s]);
+        query.group = group();
+        query.handed_over = handed_over;
+        if (s < steps.size()) {
+          query.relevant = steps[s].relevant;
+          if (query.relevant.size() > steps[s].brought.size())
+            query.named = steps[s].brought.front();
+        }
+      }
+      if (s < steps.size())
+        handed_over.insert(handed_over.end(), steps[s].brought.begin(), steps[s].brought.end());
+    }
+    const size_t most = options_.sequences_per_question;
+    while (most > 0 && queries.size() > most)
+      queries.erase(queries.begin() + static_cast<ptrdiff_t>(random_.below(queries.size())));
+    return queries;
+  }
+
+  template <class DocumentAt>
+  std::vector<Retrieval> retrievals(const SampleQuestion& question,
+                                    const std::vector<size_t>& index,
+                                    const DocumentAt& document_at) {
+    std::vector<Retrieval> steps;
+    // A document is handed over once, even if the sample has it several times.
+    std::set<size_t> wanted;
+    for (const std::vector<uint32_t>& from : question.steps) {
+      std::vector<size_t> step;
+      for (const uint32_t d : from)
+        if (wanted.insert(index[d]).second) step.push_back(index[d]);
+      if (step.empty()) continue;
+      if (!options_.one_document_per_step) {
+        steps.push_back({step, step});
+        continue;
+      }
+      random_.shuffle(step);
+      for (size_t i = 0; i < step.size(); ++i)
+        steps.push_back({{step[i]}, {step.begin() + static_cast<ptrdiff_t>(i), step.end()}});
+    }
+    if (options_.detour_share > 0 && random_.chance(options_.detour_share)) {
+      const auto before = static_cast<size_t>(random_.below(steps.size()));
+      const auto detour = lookalike(document_at(steps[before].brought.front()), question, index,
+                                    wanted, document_at);
+      if (detour)
+        steps.insert(steps.begin() + static_cast<ptrdiff_t>(before), {{*detour}, {}, true});
+    }
+    return steps;
+  }
+
+  // One of the sample's documents that shares many words with `of`, is not wanted, and does not
+  // hold the answer.
+  template <class DocumentAt>
+  std::optional<size_t> lookalike(const Document& of, const SampleQuestion& question,
+                                  const std::vector<size_t>& index, const std::set<size_t>& wanted,
+                                  const DocumentAt& document_at) {
+    constexpr size_t kLikest = 6;
+    const std::vector<TokenId> opening = opening_of(of);
+    std::vector<std::pair<size_t, size_t>> shared;  // tokens, document
+    for (const size_t at : std::set<size_t>(index.begin(), index.end())) {
+      if (wanted.contains(at)) continue;
+      const Document& document = document_at(at);
+      if (document.handed_over.find(question.answer) != std::string::npos) continue;
+      std::vector<TokenId> both;
+      std::ranges::set_intersection(opening, opening_of(document), std::back_inserter(both));
+      shared.emplace_back(both.size(), at);
+    }
+    if (shared.empty()) return std::nullopt;
+    std::ranges::sort(shared, std::greater());
+    return shared[random_.below(std::min(shared.size(), kLikest))].second;
+  }
+
+  // Different tokens that a document begins with, ascending: its title, and what it is about.
+  static std::vector<TokenId> opening_of(const Document& document) {
+    constexpr size_t kTokens = 40;
+    std::vector<TokenId> tokens(document.tokens.begin(),
+                                document.tokens.begin() + static_cast<ptrdiff_t>(std::min(
+                                                              kTokens, document.tokens.size())));
+    std::ranges::sort(tokens);
+    tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+    return tokens;
+  }
+
+  // The answer of a model that reads the documents d of the only step in the order of place(d).
+  template <class Place>
+  static std::string answer_after(const SampleQuestion& question, const Place& place) {
+    if (!question.values_in_reading_order) return question.answer;
+    std::vector<std::pair<size_t, size_t>> order;  // where its document is read, value
+    for (size_t v = 0; v < question.values.size(); ++v)
+      order.emplace_back(place(question.steps.front()[v]), v);
+    std::ranges::sort(order);
+    std::string answer;
+    for (const auto& [at, v] : order) answer += (answer.empty() ? "" : ", ") + question.values[v];
+    return answer;
   }
 
   // Of the sample that is being added.
@@ -278,7 +390,10 @@ class Step {
       std::erase_if(left, [&](size_t i) {
         if (!std::includes(read.begin(), read.end(), needed[i].begin(), needed[i].end()))
           return false;
-        questions.push_back({sample.questions[i].question, sample.questions[i].answer});
+        const SampleQuestion& question = sample.questions[i];
+        questions.push_back({question.question, answer_after(question, [&](uint32_t d) {
+                               return static_cast<size_t>(documents[d].number);
+                             })});
         return true;
       });
       random_.shuffle(questions);
@@ -376,11 +491,16 @@ class Step {
     batch.routes.insert(batch.routes.end(), sequence.routes.begin(), sequence.routes.end());
     batch.query_starts.push_back(static_cast<int32_t>(batch.query_tokens.size()));
     batch.query_group.push_back(query.group);
-    std::vector<int32_t> relevant;
-    for (const size_t d : query.relevant) relevant.push_back(place[d]);
-    std::sort(relevant.begin(), relevant.end());
-    batch.relevant.insert(batch.relevant.end(), relevant.begin(), relevant.end());
-    batch.relevant_starts.push_back(static_cast<int32_t>(batch.relevant.size()));
+    const auto add_places = [&](const std::vector<size_t>& documents, std::vector<int32_t>& all,
+                                std::vector<int32_t>& starts) {
+      const size_t before = all.size();
+      for (const size_t d : documents) all.push_back(place[d]);
+      std::sort(all.begin() + static_cast<ptrdiff_t>(before), all.end());
+      starts.push_back(static_cast<int32_t>(all.size()));
+    };
+    add_places(query.relevant, batch.relevant, batch.relevant_starts);
+    add_places(query.handed_over, batch.handed_over, batch.handed_over_starts);
+    batch.named.push_back(query.named ? place[*query.named] : -1);
   }
 
   const Tokenizer& tokenizer_;

@@ -39,7 +39,12 @@ std::string question_problem(const SampleQuestion& question, size_t documents) {
     return "one of its answers is empty; write it or leave it out";
   if (std::any_of(question.values.begin(), question.values.end(), is_empty))
     return "one of its values is empty; write it or leave it out";
-  return steps_problem(question, documents);
+  if (std::string problem = steps_problem(question, documents); !problem.empty()) return problem;
+  if (question.values_in_reading_order &&
+      (question.steps.size() != 1 || question.steps[0].size() != question.values.size()))
+    return "its values are to be given in reading order, but not one document for each is relevant "
+           "in one step; name as many documents as values, in their order";
+  return {};
 }
 
 }  // namespace

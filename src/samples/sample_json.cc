@@ -134,6 +134,10 @@ SampleQuestion question_in(const json& object, const std::string& owner) {
   }
   if (const auto values = object.find("values"); values != object.end())
     question.values = strings_in(*values, key_of(owner, "values"));
+  if (const auto as_read = object.find("values_in_reading_order"); as_read != object.end()) {
+    expect_type(*as_read, json::value_t::boolean, key_of(owner, "values_in_reading_order"));
+    question.values_in_reading_order = as_read->get<bool>();
+  }
   question.kind = optional_string(object, "kind", owner);
   return question;
 }
@@ -142,8 +146,8 @@ Sample sample_in(const json& line) {
   Sample sample;
   expect_type(line, json::value_t::object, "the line");
   const bool several = line.contains("questions");
-  static constexpr std::string_view kOne[] = {"documents", "question", "relevant",
-                                              "answer",    "values",   "kind"};
+  static constexpr std::string_view kOne[] = {
+      "documents", "question", "relevant", "answer", "values", "values_in_reading_order", "kind"};
   static constexpr std::string_view kSeveral[] = {"documents", "questions"};
   expect_keys(line, "", several ? std::span<const std::string_view>(kSeveral) : kOne);
   const json& documents = needed(line, "documents", "");
@@ -210,6 +214,7 @@ json json_of(const SampleQuestion& question) {
     for (const std::string& accepted : question.accepted) out["answer"].push_back(accepted);
   }
   if (!question.values.empty()) out["values"] = question.values;
+  if (question.values_in_reading_order) out["values_in_reading_order"] = true;
   if (!question.kind.empty()) out["kind"] = question.kind;
   return out;
 }

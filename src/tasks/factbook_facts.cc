@@ -1,6 +1,8 @@
 #include "tasks/factbook_facts.h"
 
+#include <algorithm>
 #include <array>
+#include <cassert>
 #include <iterator>
 
 namespace msa::factbook {
@@ -31,6 +33,13 @@ const std::vector<Fact>& facts() {
     for (auto& part : {land_facts(), people_facts(), health_facts(), state_facts(), economy_facts(),
                        energy_facts()})
       std::move(part.begin(), part.end(), std::back_inserter(joined));
+    for (const auto& part : {more_land_phrases(), more_people_phrases(), more_health_phrases(),
+                             more_state_phrases(), more_economy_phrases(), more_energy_phrases()})
+      for (const MorePhrases& more : part) {
+        const auto fact = std::ranges::find(joined, more.fact, &Fact::key);
+        assert(fact != joined.end());
+        fact->phrases.insert(fact->phrases.end(), more.phrases.begin(), more.phrases.end());
+      }
     return joined;
   }();
   return all;

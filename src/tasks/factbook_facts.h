@@ -59,12 +59,26 @@ const std::vector<Bridge>& bridges();
 // Questions for the country itself, around a bridge's clause {b}.
 std::span<const std::string_view> country_frames();
 
-// The parts of the table facts() is put together from.
+// The parts that facts() is put together from.
 std::vector<Fact> land_facts();
 std::vector<Fact> people_facts();
 std::vector<Fact> health_facts();
 std::vector<Fact> state_facts();
 std::vector<Fact> economy_facts();
 std::vector<Fact> energy_facts();
+
+// Further phrases for the fact of this key: everyday words, as different people would put it. They
+// were written without sight of the held-out ones, and none has the same words of content as one of
+// those.
+struct MorePhrases {
+  std::string_view fact;
+  std::vector<std::string_view> phrases;
+};
+std::vector<MorePhrases> more_land_phrases();
+std::vector<MorePhrases> more_people_phrases();
+std::vector<MorePhrases> more_health_phrases();
+std::vector<MorePhrases> more_state_phrases();
+std::vector<MorePhrases> more_economy_phrases();
+std::vector<MorePhrases> more_energy_phrases();
 
 }  // namespace msa::factbook

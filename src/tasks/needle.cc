@@ -304,6 +304,7 @@ class NeedleTask::Builder {
                                asked->documents.end());
       question.values.insert(question.values.end(), asked->values.begin(), asked->values.end());
     }
+    question.values_in_reading_order = kind_ == Kind::mv;
     question.answer = fmt::format("{}", fmt::join(question.values, ", "));
     sample_.questions.push_back(std::move(question));
   }

@@ -34,7 +34,8 @@ class TaughtModel final : public InterleaveModel {
       for (const NumberedDocument& document : step) documents_[document.number] = document.text;
   }
 
-  Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes) override {
+  Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes,
+                       std::span<const uint32_t>) override {
     if (rounds_ == queries_.size()) {
       ADD_FAILURE() << "more rounds than queries";
       return Error{Code::internal, "test"};

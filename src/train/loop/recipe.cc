@@ -28,21 +28,39 @@ const std::vector<std::string_view> kRecipeKeys = {
     "dtype",      "save_dtype", "optimizer", "checkpoint_every", "log_every",
     "evaluation", "defaults",   "phases"};
 const std::vector<std::string_view> kShapeKeys = {
-    "layers",       "hidden",        "feed_forward",    "query_heads", "kv_heads",
-    "head_dim",     "router_layers", "chunk_size",      "top_k",       "rope_theta",
-    "rms_norm_eps", "max_positions", "tied_embeddings", "vocabulary",  "decouple_router",
-    "head_reduce",  "query_reduce",  "chunk_reduce",    "aux_loss",    "temperature"};
-const std::vector<std::string_view> kPhaseKeys = {
-    "name", "steps", "tokens", "learning_rate", "continue", "schedule", "optimizer",
-    "head_norm_rate", "embedding_rate", "lm_weight", "aux_weight", "aux_loss", "include_positives",
-    "top_k", "negatives", "accumulate", "checkpoint_activations", "batch",
-    // Lists of their own:
-    "data"};
+    "layers",          "hidden",        "feed_forward",    "query_heads", "kv_heads",
+    "head_dim",        "router_layers", "chunk_size",      "top_k",       "rope_theta",
+    "rms_norm_eps",    "max_positions", "tied_embeddings", "vocabulary",  "decouple_router",
+    "head_reduce",     "query_reduce",  "chunk_reduce",    "aux_loss",    "temperature",
+    "skip_handed_over"};
+const std::vector<std::string_view> kPhaseKeys = {"name",
+                                                  "steps",
+                                                  "tokens",
+                                                  "learning_rate",
+                                                  "continue",
+                                                  "schedule",
+                                                  "optimizer",
+                                                  "head_norm_rate",
+                                                  "embedding_rate",
+                                                  "lm_weight",
+                                                  "aux_weight",
+                                                  "aux_loss",
+                                                  "include_positives",
+                                                  "top_k",
+                                                  "negatives",
+                                                  "accumulate",
+                                                  "checkpoint_activations",
+                                                  "batch",
+                                                  "data"};
 const std::vector<std::string_view> kScheduleKeys = {"kind", "warmup_steps", "final_share"};
-const std::vector<std::string_view> kBatchKeys = {
-    "documents",     "tokens",        "max_document_tokens", "share_documents", "max_number_digits",
-    "number_weight", "answer_weight", "text_weight",         "document_weight", "repeat_share",
-    "repeat_tokens", "reading_share", "reading_documents"};
+const std::vector<std::string_view> kBatchKeys = {"documents",           "tokens",
+                                                  "max_document_tokens", "share_documents",
+                                                  "max_number_digits",   "number_weight",
+                                                  "answer_weight",       "text_weight",
+                                                  "document_weight",     "repeat_share",
+                                                  "repeat_tokens",       "reading_share",
+                                                  "reading_documents",   "one_document_per_step",
+                                                  "detour_share",        "sequences_per_question"};
 const std::vector<std::string_view> kEntryKeys = {"task",     "file",   "split",        "seed",
                                                   "settings", "weight", "reading_share"};
 const std::vector<std::string_view> kOptimizerKeys = {"betas", "eps", "weight_decay", "clip"};
@@ -141,6 +159,7 @@ Result<ModelConfig> read_shape(const JsonSection& model) {
                                                         {ChunkReduce::max, ChunkReduce::mean}));
   MSA_ASSIGN(msa.aux_loss_method, read_aux_loss(model, msa.aux_loss_method));
   MSA_ASSIGN(msa.infonce_temperature, model.real("temperature", 1e-3, 0.5, 0.1));
+  MSA_ASSIGN(msa.skip_handed_over, model.flag("skip_handed_over", false));
   return shape;
 }
 
@@ -180,6 +199,11 @@ Result<BatchOptions> read_batch(const JsonSection& section) {
   MSA_ASSIGN(batch.reading_share, section.real("reading_share", 0, 1, batch.reading_share));
   MSA_ASSIGN(batch.reading_documents,
              section.whole("reading_documents", 1, 1u << 16, batch.reading_documents));
+  MSA_ASSIGN(batch.one_document_per_step,
+             section.flag("one_document_per_step", batch.one_document_per_step));
+  MSA_ASSIGN(batch.detour_share, section.real("detour_share", 0, 1, batch.detour_share));
+  MSA_ASSIGN(batch.sequences_per_question,
+             section.whole("sequences_per_question", 0, 1u << 16, batch.sequences_per_question));
   return batch;
 }
 

@@ -416,7 +416,8 @@ TEST_F(TrainingRunTest, ARecipesShapeIsThatOfTheCheckpointItStartsFrom) {
       {"query_reduce", [](ModelConfig& c) { c.msa.query_reduce = QueryReduce::last; }},
       {"chunk_reduce", [](ModelConfig& c) { c.msa.chunk_reduce = ChunkReduce::mean; }},
       {"aux_loss", [](ModelConfig& c) { c.msa.aux_loss_method = "BCE"; }},
-      {"temperature", [](ModelConfig& c) { c.msa.infonce_temperature = 0.2; }}};
+      {"temperature", [](ModelConfig& c) { c.msa.infonce_temperature = 0.2; }},
+      {"skip_handed_over", [](ModelConfig& c) { c.msa.skip_handed_over = true; }}};
   for (const auto& [key, change] : changes) {
     recipe_.shape = shape;
     change(*recipe_.shape);

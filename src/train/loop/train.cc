@@ -52,6 +52,8 @@ std::string difference(const ModelConfig& wanted, const ModelConfig& there) {
     return named("aux_loss", theirs.aux_loss_method, ours.aux_loss_method);
   if (ours.infonce_temperature != theirs.infonce_temperature)
     return named("temperature", theirs.infonce_temperature, ours.infonce_temperature);
+  if (ours.skip_handed_over != theirs.skip_handed_over)
+    return named("skip_handed_over", theirs.skip_handed_over, ours.skip_handed_over);
   return {};
 }
 

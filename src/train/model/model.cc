@@ -62,11 +62,30 @@ struct Tally {
   }
 };
 
-void add_token_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPlan& plan) {
+// Which labels count (StepPlan's order): all but the numbers of a document that the query does not
+// attend to, though it attends to another that is as right. `first`: the first router layer's
+// choice, whose documents are those that a model learns to name.
+std::vector<uint8_t> labels_that_count(const StepPlan& plan, const Selection* first) {
+  std::vector<uint8_t> counts(plan.labels.size(), 1);
+  if (first == nullptr) return counts;
+  size_t row = 0;
+  for (size_t q = 0; q + 1 < plan.query_starts.size(); ++q) {
+    const std::vector<int32_t>& chosen = first->chosen[q];
+    const bool reads =
+        plan.named[q] < 0 || std::find(chosen.begin(), chosen.end(), plan.named[q]) != chosen.end();
+    for (; row < plan.query_labels && plan.label_rows[row] < plan.query_starts[q + 1]; ++row)
+      counts[row] = reads || plan.label_kinds[row] != LabelKind::number;
+  }
+  return counts;
+}
+
+void add_token_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPlan& plan,
+                       const std::vector<uint8_t>& counts) {
   const Tensor each = loss.each.to(torch::kCPU).contiguous();
   const Tensor correct = loss.correct.to(torch::kCPU).contiguous();
   std::array<Tally, 3> tallies;
   for (size_t i = 0; i < plan.labels.size(); ++i) {
+    if (!counts[i]) continue;
     Tally& tally = tallies[static_cast<size_t>(plan.label_kinds[i])];
     ++tally.tokens;
     tally.correct += correct.data_ptr<bool>()[i];
@@ -88,7 +107,8 @@ void add_token_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPl
 // Whole targets: runs of labels of one kind that were all predicted. A query has one, of numbers or
 // an answer, or several answers. `<End-of-Retrieve>` is part of the first answer: the first run of
 // two or more. The rows of a query follow each other.
-void add_target_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPlan& plan) {
+void add_target_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepPlan& plan,
+                        const std::vector<uint8_t>& counts) {
   const Tensor correct = loss.correct.to(torch::kCPU).contiguous();
   struct Targets {
     int64_t all = 0, right = 0;
@@ -103,6 +123,7 @@ void add_target_metrics(StepMetrics& metrics, const TokenLoss& loss, const StepP
     for (bool first = true;
          row < plan.query_labels && plan.label_rows[row] < plan.query_starts[q + 1];
          ++row, first = false) {
+      if (!counts[row]) continue;
       std::vector<bool>& mine = runs[static_cast<size_t>(plan.label_kinds[row])];
       const bool goes_on = !first && plan.label_kinds[row] == plan.label_kinds[row - 1] &&
                            plan.label_rows[row] == plan.label_rows[row - 1] + 1;
@@ -215,15 +236,17 @@ class TorchModel final : public Model {
 
   // Each row's share of the loss. Of the queries' labels: the weighted mean. The documents' labels
   // are many more, so theirs is a term of its own: the mean over them of weight * cross-entropy.
-  static std::vector<float> row_weights(const StepPlan& plan) {
+  static std::vector<float> row_weights(const StepPlan& plan, const std::vector<uint8_t>& counts) {
     double sum = 0;
     for (size_t i = 0; i < plan.query_labels; ++i)
-      sum += static_cast<double>(plan.label_weights[i]);
+      if (counts[i]) sum += static_cast<double>(plan.label_weights[i]);
+    if (sum == 0) sum = 1;
     const auto others = static_cast<double>(plan.labels.size() - plan.query_labels);
     std::vector<float> weights;
     for (size_t i = 0; i < plan.labels.size(); ++i)
-      weights.push_back(static_cast<float>(static_cast<double>(plan.label_weights[i]) /
-                                           (i < plan.query_labels ? sum : others)));
+      weights.push_back(counts[i] ? static_cast<float>(static_cast<double>(plan.label_weights[i]) /
+                                                       (i < plan.query_labels ? sum : others))
+                                  : 0.0f);
     return weights;
   }
 
@@ -248,13 +271,15 @@ class TorchModel final : public Model {
         using T = typename std::decay_t<decltype(values)>::value_type;
         return torch::tensor(at::ArrayRef<T>(values), torch::dtype(type)).to(device());
       };
+      const std::vector<uint8_t> counts =
+          labels_that_count(*plan, out.routers.empty() ? nullptr : &out.routers.front().selection);
       const TokenLoss loss = token_loss(
           last_hidden(out, tensor(plan->label_rows, torch::kInt64), weights, options), weights.head,
-          tensor(plan->labels, torch::kInt64), tensor(row_weights(*plan), torch::kFloat32));
+          tensor(plan->labels, torch::kInt64), tensor(row_weights(*plan, counts), torch::kFloat32));
       result.loss = result.loss + options.lm_weight * loss.total;
       metrics.lm_loss = loss.total.item<double>();
-      add_token_metrics(metrics, loss, *plan);
-      add_target_metrics(metrics, loss, *plan);
+      add_token_metrics(metrics, loss, *plan, counts);
+      add_target_metrics(metrics, loss, *plan, counts);
     }
     std::vector<const RouterLayer*> counted;
     std::vector<Tensor> terms;

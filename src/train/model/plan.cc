@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <string_view>
 
 namespace msa::train {
 namespace {
@@ -26,7 +27,7 @@ Result<void> check_starts(const std::vector<int32_t>& starts, size_t total, cons
   return {};
 }
 
-Result<void> check_size(size_t size, size_t wanted, const char* name) {
+Result<void> check_size(size_t size, size_t wanted, std::string_view name) {
   if (size == wanted) return {};
   return wrong(fmt::format("{} has {} elements, not {}", name, size, wanted));
 }
@@ -40,25 +41,37 @@ Result<void> check_tokens(const std::vector<TokenId>& tokens, size_t vocabulary,
   return {};
 }
 
-Result<void> check_relevant(const Batch& batch) {
+// Documents of each query: all[starts[q] .. starts[q + 1]), of the query's group. `name` is what
+// they are to it.
+Result<void> check_documents(const Batch& batch, const std::vector<int32_t>& starts,
+                             const std::vector<int32_t>& all, std::string_view name) {
   const size_t queries = batch.queries(), documents = batch.documents();
-  MSA_TRY(check_size(batch.relevant_starts.size(), queries + 1, "relevant_starts"));
-  if (batch.relevant_starts.front() != 0 ||
-      static_cast<size_t>(batch.relevant_starts.back()) != batch.relevant.size())
-    return wrong(fmt::format("relevant_starts does not cover the {} elements of relevant",
-                             batch.relevant.size()));
+  MSA_TRY(check_size(starts.size(), queries + 1, fmt::format("{}_starts", name)));
+  if (starts.front() != 0 || static_cast<size_t>(starts.back()) != all.size())
+    return wrong(
+        fmt::format("{}_starts does not cover the {} elements of {}", name, all.size(), name));
   for (size_t q = 0; q < queries; ++q) {
-    const int32_t begin = batch.relevant_starts[q], end = batch.relevant_starts[q + 1];
-    if (end < begin) return wrong(fmt::format("relevant_starts falls at query {}", q));
+    const int32_t begin = starts[q], end = starts[q + 1];
+    if (end < begin) return wrong(fmt::format("{}_starts falls at query {}", name, q));
     for (int32_t i = begin; i < end; ++i) {
-      const int32_t n = batch.relevant[static_cast<size_t>(i)];
+      const int32_t n = all[static_cast<size_t>(i)];
       if (n < 0 || static_cast<size_t>(n) >= documents)
-        return wrong(fmt::format("query {} has relevant document {} of {}", q, n, documents));
+        return wrong(fmt::format("query {} has {} document {} of {}", q, name, n, documents));
       if (batch.doc_group[static_cast<size_t>(n)] != batch.query_group[q])
         return wrong(
-            fmt::format("document {} is relevant to query {}, but of another group", n, q));
+            fmt::format("document {} is {} to query {}, but of another group", n, name, q));
     }
   }
+  return {};
+}
+
+Result<void> check_named(const Batch& batch) {
+  if (batch.named.empty()) return {};
+  MSA_TRY(check_size(batch.named.size(), batch.queries(), "named"));
+  for (size_t q = 0; q < batch.queries(); ++q)
+    if (batch.named[q] < -1 || batch.named[q] >= static_cast<int64_t>(batch.documents()))
+      return wrong(
+          fmt::format("query {} names document {} of {}", q, batch.named[q], batch.documents()));
   return {};
 }
 
@@ -83,7 +96,10 @@ Result<void> check(const Batch& batch, const ModelConfig& config) {
   MSA_TRY(check_tokens(batch.doc_tokens, config.vocabulary, 0, "doc_tokens"));
   MSA_TRY(check_tokens(batch.query_tokens, config.vocabulary, 0, "query_tokens"));
   MSA_TRY(check_tokens(batch.labels, config.vocabulary, -1, "labels"));
-  return check_relevant(batch);
+  MSA_TRY(check_documents(batch, batch.relevant_starts, batch.relevant, "relevant"));
+  if (!batch.handed_over_starts.empty())
+    MSA_TRY(check_documents(batch, batch.handed_over_starts, batch.handed_over, "handed_over"));
+  return check_named(batch);
 }
 
 void add_sequence(StepPlan& plan, const TokenId* tokens, size_t count, size_t first_position) {
@@ -104,7 +120,7 @@ void add_chunks(StepPlan& plan, const Batch& batch, size_t chunk_size) {
   }
 }
 
-void add_routes(StepPlan& plan, const Batch& batch) {
+void add_routes(StepPlan& plan, const Batch& batch, bool skip_handed_over) {
   const size_t documents = batch.documents();
   plan.routing_runs = {0};
   for (size_t q = 0; q < batch.queries(); ++q) {
@@ -121,6 +137,9 @@ void add_routes(StepPlan& plan, const Batch& batch) {
     plan.routed.push_back(static_cast<int32_t>(q));
     const size_t row = plan.sees.size();
     for (const int32_t of : batch.doc_group) plan.sees.push_back(of == group);
+    if (skip_handed_over && !batch.handed_over_starts.empty())
+      for (int32_t i = batch.handed_over_starts[q]; i < batch.handed_over_starts[q + 1]; ++i)
+        plan.sees[row + static_cast<size_t>(batch.handed_over[static_cast<size_t>(i)])] = 0;
     plan.is_relevant.resize(row + documents, 0);
     for (int32_t i = batch.relevant_starts[q]; i < batch.relevant_starts[q + 1]; ++i)
       plan.is_relevant[row + static_cast<size_t>(batch.relevant[static_cast<size_t>(i)])] = 1;
@@ -191,6 +210,8 @@ Result<StepPlan> make_plan(const Batch& batch, const ModelConfig& config, size_t
   plan.query_starts = shifted(batch.query_starts, plan.prefix);
   plan.doc_starts = shifted(batch.doc_starts, plan.context);
   plan.doc_subject = batch.doc_subject;
+  plan.named = batch.named;
+  plan.named.resize(batch.queries(), -1);
 
   const size_t first_position = batch.prefix.size() + top_k;
   size_t longest = 0;
@@ -211,7 +232,7 @@ Result<StepPlan> make_plan(const Batch& batch, const ModelConfig& config, size_t
     return wrong(fmt::format("has a sequence that needs {} positions, the model has {}", longest,
                              config.max_positions));
   add_chunks(plan, batch, config.msa.chunk_size);
-  add_routes(plan, batch);
+  add_routes(plan, batch, config.msa.skip_handed_over);
   add_labels(plan, batch);
   return plan;
 }

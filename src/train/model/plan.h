@@ -27,8 +27,10 @@ struct StepPlan {
   std::vector<int32_t> routed;        // R, ascending query numbers
   std::vector<int32_t> routing_rows;  // M, the rows of their routing tokens
   std::vector<int32_t> routing_runs;  // R+1, into routing_rows
-  std::vector<uint8_t> sees;          // [R, N]: document n is of the query's group
-  std::vector<uint8_t> is_relevant;   // [R, N]
+  // [R, N]: document n is of the query's group and, where the model skips them, not one whose text
+  // stands in the query.
+  std::vector<uint8_t> sees;
+  std::vector<uint8_t> is_relevant;  // [R, N]
 
   // Rows that have a next token to predict. Those of queries come first.
   std::vector<int64_t> label_rows, labels;
@@ -40,6 +42,7 @@ struct StepPlan {
   size_t documents() const { return doc_chunks.size() - 1; }
   size_t chunks() const { return chunk_rows.size() - 1; }
 
+  std::vector<int32_t> named;                     // Q, as in the batch; -1 where it has none
   std::vector<int32_t> query_starts, doc_starts;  // Q+1 and N+1, rows
   std::vector<uint64_t> doc_subject;              // as in the batch
 
