@@ -199,10 +199,12 @@ TEST(Config, RealsAreCheckedForKindAndRange) {
 }
 
 TEST(Config, FlagsAreTrueOrFalse) {
-  for (const char* key : {"tie_word_embeddings", "msa_config/decouple_router", "attention_bias"})
+  for (const char* key : {"tie_word_embeddings", "msa_config/decouple_router", "attention_bias",
+                          "msa_config/skip_handed_over_docs"})
     for (const json& value : {json(1), json("true"), json::array()})
       expect_error(with(std::string("/") + key, value), Code::corrupt, "true or false");
   EXPECT_FALSE(parse(with("/msa_config/decouple_router", false))->msa.decouple_router);
+  EXPECT_TRUE(parse(with("/msa_config/skip_handed_over_docs", true))->msa.skip_handed_over);
 }
 
 TEST(Config, NullCountsAsAbsent) {
@@ -370,6 +372,7 @@ ModelConfig random_config(std::mt19937& random) {
   config.msa.head_reduce = static_cast<HeadReduce>(random() % 2);
   config.msa.query_reduce = static_cast<QueryReduce>(random() % 3);
   config.msa.chunk_reduce = static_cast<ChunkReduce>(random() % 2);
+  config.msa.skip_handed_over = random() % 2;
   config.msa.infonce_temperature = 1e-3 + real();
   config.msa.lm_loss_weight = real();
   config.msa.aux_loss_weight = real();
@@ -395,9 +398,9 @@ TEST(Config, WhatIsWrittenIsReadBack) {
                        c.tied_embeddings, c.note));
     const MsaConfig &m = r.msa, &n = c.msa;
     EXPECT_EQ(std::tie(m.router_layers, m.top_k, m.chunk_size, m.decouple_router, m.aux_loss_method,
-                       m.head_reduce, m.query_reduce, m.chunk_reduce),
+                       m.head_reduce, m.query_reduce, m.chunk_reduce, m.skip_handed_over),
               std::tie(n.router_layers, n.top_k, n.chunk_size, n.decouple_router, n.aux_loss_method,
-                       n.head_reduce, n.query_reduce, n.chunk_reduce));
+                       n.head_reduce, n.query_reduce, n.chunk_reduce, n.skip_handed_over));
     EXPECT_EQ(std::tie(m.infonce_temperature, m.lm_loss_weight, m.aux_loss_weight,
                        m.rec_loss_weight, m.ans_loss_weight),
               std::tie(n.infonce_temperature, n.lm_loss_weight, n.aux_loss_weight,

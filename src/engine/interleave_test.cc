@@ -230,6 +230,9 @@ TEST(Interleave, TwoHopsAsInThePaper) {
   EXPECT_EQ(prefills[0].tokens, q.tokens);
   EXPECT_EQ(prefills[0].routes, mask({q.routing, q.tokens.size() - q.routing}));
   EXPECT_EQ(prefills[1].tokens, round2);
+  EXPECT_THAT(prefills[0].handed_over, IsEmpty());
+  EXPECT_THAT(prefills[1].handed_over, ElementsAre(4));
+  EXPECT_THAT(prefills[2].handed_over, ElementsAre(3, 4));
   const size_t erik = injected({kErik}).size(), bill = injected({kBill}).size();
   EXPECT_EQ(prefills[1].routes,
             mask({q.routing_later, round2.size() - erik - q.routing_later, erik - 1, 1}));

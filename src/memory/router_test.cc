@@ -137,6 +137,14 @@ TEST(Router, ChoosesAsEveryChunkScoredByHandSays) {
         make_memory(random, layers, rule.kv_heads * rule.head_dim, random() % 4, round % 2 ? 1 : 9);
     const size_t k = 1 + random() % 8;
     Router router(*backend, memory.snapshot, rule, k);
+    // In half of the rounds some documents are passed over, and one that the memory does not have.
+    std::vector<uint32_t> passed_over;
+    if (round % 2 == 1) {
+      for (const Memory::Doc& doc : memory.documents)
+        if (random() % 3 == 0) passed_over.push_back(doc.number);
+      passed_over.push_back(4'000'000'000);
+      router.pass_over(passed_over);
+    }
     for (const size_t l : {2, 0, 1}) {
       const size_t tokens = 1 + random() % 5;
       std::vector<float> q(tokens * rule.query_heads * rule.head_dim);
@@ -146,6 +154,7 @@ TEST(Router, ChoosesAsEveryChunkScoredByHandSays) {
       std::vector<std::pair<double, uint32_t>> expected;  // minus score, number: ties by number
       std::map<uint32_t, const Memory::Doc*> by_number;
       for (const Memory::Doc& doc : memory.documents) {
+        if (std::ranges::find(passed_over, doc.number) != passed_over.end()) continue;
         // Rounded, since means of halves and thirds may differ in the last place.
         const double score = std::round(document_score(rule, router_q, doc.keys[l]) * 1e4);
         expected.emplace_back(-score, doc.number);

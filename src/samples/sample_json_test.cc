@@ -33,6 +33,7 @@ void expect_same(const Sample& a, const Sample& b) {
     EXPECT_EQ(a.questions[q].answer, b.questions[q].answer);
     EXPECT_EQ(a.questions[q].accepted, b.questions[q].accepted);
     EXPECT_EQ(a.questions[q].values, b.questions[q].values);
+    EXPECT_EQ(a.questions[q].values_in_reading_order, b.questions[q].values_in_reading_order);
     EXPECT_EQ(a.questions[q].kind, b.questions[q].kind);
   }
 }
@@ -140,6 +141,10 @@ TEST(SampleJson, NamesWhatIsWrong) {
       {with("\"A\"", "{}"), "\"answer\" is object, not a string"},
       {with("\"answer\": \"A\",", ""), "\"answer\" is missing"},
       {with("[\"v\"]", "\"v\""), "\"values\" is string, not a list"},
+      {with("[\"v\"]", R"(["v"], "values_in_reading_order": 1)"),
+       "\"values_in_reading_order\" is number"},
+      {with("[\"v\"]", R"(["v"], "values_in_reading_order": true)"),
+       "its values are to be given in reading order"},
       {with("[\"v\"]", "[\"\"]"), "one of its values is empty"},
       {with("[\"v\"]", "[[]]"), "an entry of \"values\" is array"},
       {with("\"k\"", "{}"), "\"kind\" is object"},

@@ -139,6 +139,44 @@ TEST(FactbookFacts, HeldOutPhrasesAreSaidInWordsThatTrainingKnows) {
   EXPECT_LT(unknown * 100, all) << unknown << " of " << all;
 }
 
+// What a phrase says, without the words that every question has.
+std::set<std::string> content_of(std::string_view phrase) {
+  static const std::set<std::string_view> kPlain = {
+      "a",     "about", "an",    "and",  "are",  "at",   "be",   "by",    "can",
+      "could", "did",   "do",    "does", "find", "for",  "from", "give",  "has",
+      "have",  "how",   "i",     "in",   "is",   "it",   "its",  "know",  "like",
+      "look",  "many",  "me",    "much", "need", "of",   "on",   "out",   "please",
+      "tell",  "the",   "there", "to",   "up",   "what", "with", "would", "you"};
+  std::set<std::string> content;
+  for (size_t i = 0; i < phrase.size();) {
+    const size_t end = std::max(
+        phrase.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", i), i + 1);
+    const std::string word = lower(phrase.substr(i, std::min(end, phrase.size()) - i));
+    i = std::min(end, phrase.size());
+    if (word.size() > 1 && !kPlain.contains(word)) content.insert(word);
+  }
+  return content;
+}
+
+TEST(FactbookFacts, NoFurtherPhraseSaysWhatAHeldOutOneSays) {
+  size_t further = 0;
+  for (const auto& part : {more_land_phrases(), more_people_phrases(), more_health_phrases(),
+                           more_state_phrases(), more_economy_phrases(), more_energy_phrases()})
+    for (const MorePhrases& more : part) {
+      const auto fact = std::ranges::find(facts(), more.fact, &Fact::key);
+      ASSERT_NE(fact, facts().end()) << more.fact;
+      std::set<std::set<std::string>> held_out;
+      for (const std::string_view phrase : of_split(fact->phrases, Split::test))
+        held_out.insert(content_of(phrase));
+      for (const std::string_view phrase : more.phrases) {
+        ++further;
+        EXPECT_FALSE(phrase.starts_with('~')) << phrase;
+        EXPECT_FALSE(held_out.contains(content_of(phrase))) << phrase;
+      }
+    }
+  EXPECT_GT(further, 2000u);
+}
+
 std::string value_of(std::string_view key, std::string_view text, uint64_t choice = 0) {
   const auto fact = std::ranges::find(facts(), key, &Fact::key);
   const auto found = extract(*fact, text, choice);

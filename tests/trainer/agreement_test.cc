@@ -2,6 +2,7 @@
 // read the same way, down to the logits and the documents that are routed to.
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,6 +28,9 @@ namespace {
 
 const std::filesystem::path kTokenizer =
     std::filesystem::path(MSA_TESTDATA) / "qwen3-tokenizer" / "tokenizer.json";
+using testing::Contains;
+using testing::Not;
+
 constexpr size_t kTopK = 3;
 
 struct Options {
@@ -36,6 +40,7 @@ struct Options {
   ChunkReduce chunks;
   bool cosine, decoupled, tied;
   DType saved;
+  bool skip_handed_over = false;
 };
 
 ModelConfig config_of(const Options& options) {
@@ -57,6 +62,7 @@ ModelConfig config_of(const Options& options) {
   config.msa.head_reduce = options.heads;
   config.msa.query_reduce = options.tokens;
   config.msa.chunk_reduce = options.chunks;
+  config.msa.skip_handed_over = options.skip_handed_over;
   return config;
 }
 
@@ -67,6 +73,7 @@ struct Texts {
   struct Question {
     std::vector<TokenId> tokens;
     std::vector<uint8_t> routes;
+    std::vector<uint32_t> handed_over;  // documents by their place
   };
   std::vector<Question> questions;
 };
@@ -90,7 +97,8 @@ Texts make_texts() {
         document_tokens(*tokenizer, static_cast<uint32_t>(17 * n), stories[n]));
   for (const char* text : {"When was the lighthouse rebuilt?", "Who counts bees in the evening?"}) {
     const QuestionTokens question = question_tokens(*tokenizer, text);
-    texts.questions.push_back({question.tokens, std::vector<uint8_t>(question.tokens.size(), 0)});
+    texts.questions.push_back(
+        {question.tokens, std::vector<uint8_t>(question.tokens.size(), 0), {}});
     std::fill_n(texts.questions.back().routes.begin(), question.routing, uint8_t{1});
   }
   // A later round: the text that was handed over routes too, what stands between does not.
@@ -103,6 +111,7 @@ Texts make_texts() {
   later.tokens.insert(later.tokens.end(), injected.tokens.begin(), injected.tokens.end());
   later.routes.resize(later.routes.size() + injected.routing, 1);
   later.routes.resize(later.tokens.size(), 0);
+  later.handed_over = {1, 4};  // more than stand in it, which changes nothing here
   texts.questions.push_back(std::move(later));
   return texts;
 }
@@ -117,7 +126,11 @@ Batch as_batch(const Texts& texts) {
     batch.doc_group.push_back(0);
   }
   batch.query_starts = {0};
+  batch.handed_over_starts = {0};
   for (const Texts::Question& question : texts.questions) {
+    batch.handed_over.insert(batch.handed_over.end(), question.handed_over.begin(),
+                             question.handed_over.end());
+    batch.handed_over_starts.push_back(static_cast<int32_t>(batch.handed_over.size()));
     batch.query_tokens.insert(batch.query_tokens.end(), question.tokens.begin(),
                               question.tokens.end());
     batch.routes.insert(batch.routes.end(), question.routes.begin(), question.routes.end());
@@ -188,6 +201,7 @@ TEST_P(TrainerAndEngine, AgreeOnLogitsAndRoutes) {
   for (size_t q = 0; q < texts.questions.size(); ++q) {
     const Texts::Question& question = texts.questions[q];
     router.reset();
+    if (config.msa.skip_handed_over) router.pass_over(question.handed_over);
     const auto asked = decoder.prefill(question.tokens, question.routes,
                                        texts.prefix.size() + kTopK, &router, true);
     ASSERT_TRUE(asked.ok()) << asked.error().message;
@@ -207,6 +221,9 @@ TEST_P(TrainerAndEngine, AgreeOnLogitsAndRoutes) {
       ASSERT_EQ(trace->layers[i].documents[q].size(), choice.hits.size());
       for (size_t j = 0; j < choice.hits.size(); ++j) {
         EXPECT_EQ(trace->layers[i].documents[q][j], static_cast<int32_t>(choice.hits[j].number));
+        if (config.msa.skip_handed_over) {
+          EXPECT_THAT(question.handed_over, Not(Contains(choice.hits[j].number)));
+        }
         EXPECT_NEAR(trace->layers[i].scores[q][j], choice.hits[j].score,
                     1e-4f * std::max(1.f, std::abs(choice.hits[j].score)));
       }
@@ -218,6 +235,8 @@ INSTANTIATE_TEST_SUITE_P(
     Options, TrainerAndEngine,
     testing::Values(Options{"mean_max_max_cosine", HeadReduce::mean, QueryReduce::max,
                             ChunkReduce::max, true, true, true, DType::f32},
+                    Options{"mean_max_max_cosine_skipping", HeadReduce::mean, QueryReduce::max,
+                            ChunkReduce::max, true, true, true, DType::f32, true},
                     Options{"mean_max_max_dot", HeadReduce::mean, QueryReduce::max,
                             ChunkReduce::max, false, true, false, DType::f32},
                     Options{"max_mean_mean_cosine", HeadReduce::max, QueryReduce::mean,

@@ -46,7 +46,8 @@ TEST(Recipe, ReadsEverything) {
               "rope_theta": 20000, "rms_norm_eps": 1e-5, "max_positions": 8192,
               "tied_embeddings": false, "vocabulary": 5000, "decouple_router": true,
               "head_reduce": "max", "query_reduce": "last", "chunk_reduce": "mean",
-              "aux_loss": "INFONCE_DECOUPLE", "temperature": 0.2},
+              "aux_loss": "INFONCE_DECOUPLE", "temperature": 0.2,
+              "skip_handed_over": true},
     "tokenizer": "/else/tokenizer.json", "data_folder": "../../data", "seed": 42,
     "dtype": "f32", "save_dtype": "bf16",
     "optimizer": {"betas": [0.8, 0.9], "eps": 1e-6, "weight_decay": 0.1, "clip": 0},
@@ -63,7 +64,8 @@ TEST(Recipe, ReadsEverything) {
                  "share_documents": false, "max_number_digits": 3, "number_weight": 2,
                  "answer_weight": 0.5, "text_weight": 0.25, "document_weight": 0.3,
                  "repeat_share": 0.1, "repeat_tokens": 32, "reading_share": 0.5,
-                 "reading_documents": 2},
+                 "reading_documents": 2, "one_document_per_step": true, "detour_share": 0.25,
+                 "sequences_per_question": 2},
        "data": [{"task": "encyclopaedia", "split": "train", "seed": 7, "weight": 2,
                  "settings": {"hops": 2, "kind": "mixed", "strict": true}},
                 {"file": "x.jsonl", "weight": 1, "reading_share": 0.75}]},
@@ -82,6 +84,7 @@ TEST(Recipe, ReadsEverything) {
   EXPECT_EQ(r.shape->msa.chunk_size, 32u);
   EXPECT_EQ(r.shape->msa.top_k, 4u);
   EXPECT_EQ(r.shape->msa.head_reduce, HeadReduce::max);
+  EXPECT_TRUE(r.shape->msa.skip_handed_over);
   EXPECT_EQ(r.shape->msa.query_reduce, QueryReduce::last);
   EXPECT_EQ(r.shape->msa.chunk_reduce, ChunkReduce::mean);
   EXPECT_EQ(r.shape->msa.aux_loss_method, "INFONCE_DECOUPLE");
@@ -113,6 +116,9 @@ TEST(Recipe, ReadsEverything) {
   EXPECT_EQ(one.negatives, 2048u);
   EXPECT_EQ(one.batch.reading_share, 0.5);
   EXPECT_EQ(one.batch.reading_documents, 2u);
+  EXPECT_TRUE(one.batch.one_document_per_step);
+  EXPECT_EQ(one.batch.detour_share, 0.25);
+  EXPECT_EQ(one.batch.sequences_per_question, 2u);
   EXPECT_EQ(one.accumulate, 2u);
   EXPECT_EQ(one.schedule.kind, ScheduleKind::linear);
   EXPECT_EQ(one.batch.documents, 16u);

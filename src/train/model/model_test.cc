@@ -312,6 +312,48 @@ TEST(Model, LossIsTheWeightedMeanAndMetricsArePerKind) {
   EXPECT_GE(metrics.recall_at_5, metrics.recall_at_1);
 }
 
+// Where one of several documents that are as right is to be named, the number is learned only if
+// that one is attended to.
+TEST(Model, NumbersOfDocumentsThatAreNotReadAreNotLearned) {
+  Batch batch = random_batch({}, 19);
+  for (LabelKind& kind : batch.label_kinds) kind = LabelKind::number;
+  batch.label_kinds.front() = LabelKind::text;  // a label of another kind stays
+  batch.labels.front() = 1;
+  batch.label_weights.front() = 0.5f;
+  const auto model = small_model();
+  StepOptions options = exact();
+  const auto trace = model->trace(batch, options);
+  ASSERT_TRUE(trace.ok());
+  const auto number_labels = [&](size_t q) {
+    int64_t count = 0;
+    for (auto t = static_cast<size_t>(batch.query_starts[q]);
+         t < static_cast<size_t>(batch.query_starts[q + 1]); ++t)
+      count += batch.labels[t] >= 0 && batch.label_kinds[t] == LabelKind::number;
+    return count;
+  };
+  const auto all = model->step(batch, options);
+  ASSERT_TRUE(all.ok());
+  batch.named.assign(batch.queries(), -1);
+  for (size_t q = 0; q < batch.queries(); ++q) {
+    const std::vector<int32_t>& read = trace->layers.front().documents[q];
+    for (int32_t n = 0; n < static_cast<int32_t>(batch.documents()); ++n) {
+      batch.named[q] = n;
+      const bool is_read = std::find(read.begin(), read.end(), n) != read.end();
+      const auto step = model->step(batch, options);
+      ASSERT_TRUE(step.ok());
+      EXPECT_EQ(step->metrics.number_tokens,
+                all->metrics.number_tokens - (is_read ? 0 : number_labels(q)));
+      EXPECT_EQ(step->metrics.text_tokens, all->metrics.text_tokens);
+      if (is_read) {
+        EXPECT_EQ(step->metrics.lm_loss, all->metrics.lm_loss);
+      } else {
+        EXPECT_NE(step->metrics.lm_loss, all->metrics.lm_loss);
+      }
+    }
+    batch.named[q] = -1;
+  }
+}
+
 TEST(Model, HalfPrecisionIsCloseToExact) {
   const Batch batch = random_batch({}, 17);
   const auto model = Model::create(small_config(), 7);

@@ -52,6 +52,20 @@ TEST(Plan, RowsPositionsAndChunks) {
   EXPECT_FALSE(plan->documents_predict);
 }
 
+TEST(Plan, WhatWasHandedOverIsSkippedWhereTheModelSaysSo) {
+  Batch batch = two_documents();
+  batch.handed_over_starts = {0, 1};
+  batch.handed_over = {0};
+  ModelConfig config = small_config();
+  EXPECT_THAT(make_plan(batch, config, 2)->sees, ElementsAre(1, 1));
+  config.msa.skip_handed_over = true;
+  const auto plan = make_plan(batch, config, 2);
+  ASSERT_TRUE(plan.ok()) << plan.error().message;
+  EXPECT_THAT(plan->sees, ElementsAre(0, 1));
+  EXPECT_THAT(plan->is_relevant, ElementsAre(0, 1));
+  EXPECT_THAT(plan->named, ElementsAre(-1));
+}
+
 TEST(Plan, DocumentsPredictTheirOwnNextTokens) {
   Batch batch = two_documents();
   batch.doc_label_weights = {1, 0, 1, 0, 1, 1, 1};  // the last token of a document predicts nothing
@@ -128,6 +142,17 @@ TEST(Plan, BadBatchesAreErrors) {
       {"of another group", [](Batch& b) { b.doc_group[1] = 3; }},
       {"relevant_starts does not cover", [](Batch& b) { b.relevant.push_back(0); }},
       {"relevant_starts has 1 elements", [](Batch& b) { b.relevant_starts.pop_back(); }},
+      {"handed_over_starts has 1 elements", [](Batch& b) { b.handed_over_starts = {0}; }},
+      {"handed_over document 2 of 2",
+       [](Batch& b) {
+         b.handed_over_starts = {0, 1};
+         b.handed_over = {2};
+       }},
+      {"named has 2 elements",
+       [](Batch& b) {
+         b.named = {0, 0};
+       }},
+      {"names document 2 of 2", [](Batch& b) { b.named = {2}; }},
       {"has no query",
        [](Batch& b) {
          b.query_starts = {0};
