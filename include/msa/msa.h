@@ -69,6 +69,7 @@ struct ModelInfo {
   size_t top_k = 0;       // documents attended to per router layer (k)
   std::string similarity, head_reduce, query_reduce, chunk_reduce;
   bool decoupled_router = false, tied_embeddings = false;
+  bool skip_handed_over = false;      // see AskOptions
   std::string file_dtype, precision;  // of the checkpoint, of the computation
   uint64_t parameters = 0;
   uint64_t weight_bytes = 0;  // in memory, packed
@@ -438,6 +439,9 @@ struct AskOptions {
   bool constrain_numbers = true;  // generated numbers only of documents that were routed to
   size_t router_documents = 4;    // Retrieval::router: how many texts are handed over
   bool original_text = true;  // hand over the documents' text; false: answer from the memory alone
+  // Later rounds route to documents that were not handed over yet; default: the model's. For models
+  // that were trained so; the published method routes to all of them again.
+  std::optional<bool> skip_handed_over;
   size_t max_rounds = 8;
   size_t max_retrieval_characters = 1000;  // per round
   size_t max_tokens = 2048;                // prompt not counted; all rounds and the answer

@@ -27,7 +27,7 @@ struct EvalArguments {
   EngineFlags engine;
   std::vector<std::string> files, settings;
   std::string task, sizes, split = "test", interleave = "on", original_text = "on", data = "data";
-  std::string work, out, plot, baseline = "none";
+  std::string work, out, plot, baseline = "none", skip_handed_over;
   eval::ExamOptions exam;
   eval::EvalOptions options;
   bool json = false;
@@ -238,6 +238,7 @@ Result<ExitCode> run_eval(Session& session, const EvalArguments& arguments) {
   options.modes = modes_of(arguments);
   options.bm25 = arguments.baseline == "bm25";
   options.work = arguments.work;
+  options.skip_handed_over = skip_handed_over(arguments.skip_handed_over);
   MSA_ASSIGN(options.engine, arguments.engine.resolved());
   MSA_ASSIGN(const Prepared prepared, prepare(arguments, seed));
   const eval::Exam& exam = prepared.exam;
@@ -352,6 +353,7 @@ void add_eval(CLI::App& app, Command& chosen) {
   add_switch("--original-text", a.original_text,
              "Hand over documents' texts (on) or answer from the memory alone (off)");
   add_top_k_flag(command, a.options.top_k);
+  add_skip_handed_over_flag(command, a.skip_handed_over);
   add_engine_flags(command, a.engine);
   command.add_option("--max-tokens", a.options.max_tokens, "Generated tokens per question")
       ->type_name("N")

@@ -97,6 +97,7 @@ Json to_json(const ModelInfo& info) {
           {"head_reduce", info.head_reduce},
           {"query_reduce", info.query_reduce},
           {"chunk_reduce", info.chunk_reduce},
+          {"skip_handed_over", info.skip_handed_over},
           {"parameters", info.parameters},
           {"weight_bytes", info.weight_bytes},
           {"chunk_bytes", info.chunk_bytes},

@@ -56,8 +56,9 @@ Result<ExitCode> run_info(Session& session, const InfoArguments& arguments) {
                                    info.decoupled_router ? "" : " (no projections of their own)"));
   row("chunk size", fmt::format("{} tokens", info.chunk_size));
   row("top k", fmt::format("{} documents", info.top_k));
-  row("routing", fmt::format("{}; heads {}, question {}, chunks {}", info.similarity,
-                             info.head_reduce, info.query_reduce, info.chunk_reduce));
+  row("routing", fmt::format("{}; heads {}, question {}, chunks {}{}", info.similarity,
+                             info.head_reduce, info.query_reduce, info.chunk_reduce,
+                             info.skip_handed_over ? "; documents handed over are skipped" : ""));
   row("checkpoint", info.file_dtype);
   row("computed in",
       fmt::format("{}, {} in memory", info.precision, format_bytes(info.weight_bytes)));

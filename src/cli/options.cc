@@ -183,6 +183,19 @@ void add_top_k_flag(CLI::App& command, size_t& top_k) {
       ->check(whole_number(1, 100'000));
 }
 
+void add_skip_handed_over_flag(CLI::App& command, std::string& skip) {
+  command
+      .add_option("--skip-handed-over", skip,
+                  "on: later rounds route to documents not handed over yet [the model's]")
+      ->type_name("on|off")
+      ->check(one_of({"on", "off"}));
+}
+
+std::optional<bool> skip_handed_over(std::string_view skip) {
+  if (skip.empty()) return std::nullopt;
+  return skip == "on";
+}
+
 void add_json_flag(CLI::App& command, bool& json) {
   command.add_flag("--json", json, "Print the result as JSON (docs/cli.md)");
 }
@@ -206,6 +219,7 @@ void add_ask_flags(CLI::App& command, AskFlags& flags) {
                    "Let the model write numbers of documents that were not routed to");
   command.add_flag("--no-original-text", flags.no_original_text,
                    "Answer from the encoded memory alone, hand over no text");
+  add_skip_handed_over_flag(command, flags.skip_handed_over);
   command.add_option("--max-rounds", o.max_rounds, "Rounds of retrieval")
       ->type_name("N")
       ->check(whole_number(1, 1000))
@@ -229,6 +243,7 @@ AskOptions AskFlags::resolved(const GlobalOptions& global) const {
   result.retrieval = retrieval == "router" ? Retrieval::router : Retrieval::interleave;
   result.constrain_numbers = !no_constrain_numbers;
   result.original_text = !no_original_text;
+  result.skip_handed_over = cli::skip_handed_over(skip_handed_over);
   result.seed = global.seed;
   return result;
 }

@@ -45,7 +45,7 @@ void note_tiers(Session& session, const Engine& engine);
 // Everything that changes how a question is answered.
 struct AskFlags {
   AskOptions options;
-  std::string retrieval = "interleave";
+  std::string retrieval = "interleave", skip_handed_over;
   bool no_constrain_numbers = false, no_original_text = false;
 
   AskOptions resolved(const GlobalOptions& global) const;
@@ -53,6 +53,9 @@ struct AskFlags {
 void add_ask_flags(CLI::App& command, AskFlags& flags);
 
 void add_top_k_flag(CLI::App& command, size_t& top_k);
+// "on", "off", or "" for the model's.
+void add_skip_handed_over_flag(CLI::App& command, std::string& skip);
+std::optional<bool> skip_handed_over(std::string_view skip);
 void add_json_flag(CLI::App& command, bool& json);
 
 // "18,19,20-23" → layer numbers in the order given. Names the part that is wrong.

@@ -195,14 +195,15 @@ class EngineModel : public InterleaveModel {
       : engine_(engine),
         query_(query),
         sampler_(options.temperature, options.top_p,
-                 options.seed.value_or(engine.model.impl().options.seed)) {}
+                 options.seed.value_or(engine.model.impl().options.seed)),
+        skip_handed_over_(
+            options.skip_handed_over.value_or(engine.model.impl().config().msa.skip_handed_over)) {}
 
   Result<void> prefill(std::span<const TokenId> tokens, std::span<const uint8_t> routes,
                        std::span<const uint32_t> handed_over) override {
     Router& router = query_.router;
     router.reset();
-    if (engine_.model.impl().config().msa.skip_handed_over)
-      router.pass_over({handed_over.begin(), handed_over.end()});
+    if (skip_handed_over_) router.pass_over({handed_over.begin(), handed_over.end()});
     const size_t first_position = engine_.model.impl().prefix->tokens + router.top_k();
     MSA_TRY(engine_.decoder.prefill(tokens, routes, first_position, &router));
     const PrefillTiming& timing = engine_.decoder.timing();
@@ -241,6 +242,7 @@ class EngineModel : public InterleaveModel {
   Engine::Impl& engine_;
   Engine::Impl::Query& query_;
   Sampler sampler_;
+  bool skip_handed_over_;
   Timing timing_;
 };
 

@@ -127,6 +127,7 @@ ModelInfo Model::info() const {
   info.query_reduce = name_of(config.msa.query_reduce);
   info.chunk_reduce = name_of(config.msa.chunk_reduce);
   info.decoupled_router = config.msa.decouple_router;
+  info.skip_handed_over = config.msa.skip_handed_over;
   info.tied_embeddings = config.tied_embeddings;
   info.file_dtype = name_of(checkpoint.dtype());
   info.precision = impl_->weights->compute == DType::f32 ? "float32" : "bf16";

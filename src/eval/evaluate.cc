@@ -63,6 +63,7 @@ class Evaluation {
   Result<void> run() {
     report_.model = model_.info();
     report_.top_k = options_.top_k > 0 ? options_.top_k : report_.model.top_k;
+    report_.skip_handed_over = options_.skip_handed_over.value_or(report_.model.skip_handed_over);
     report_.modes = options_.modes;
     MSA_ASSIGN(scratch_, ScratchFolder::create());
     if (!options_.work.empty()) MSA_TRY(make_folder(options_.work));
@@ -244,6 +245,7 @@ class Evaluation {
     const ExamQuestion& question = exam_.questions[index];
     AskOptions ask;
     ask.top_k = options_.top_k;
+    ask.skip_handed_over = options_.skip_handed_over;
     ask.original_text = options_.modes[mode].original_text;
     if (!options_.modes[mode].interleave) ask.max_rounds = 1;
     ask.max_tokens = options_.max_tokens;

@@ -30,12 +30,13 @@ std::string to_string(const Mode& mode);
 struct EvalOptions {
   std::vector<MemorySize> sizes;
   std::vector<Mode> modes = {Mode{}};
-  size_t top_k = 0;             // documents per router layer; 0: the model's
-  size_t max_tokens = 512;      // generated per question
-  size_t passage_tokens = 512;  // longer documents are split
-  uint64_t seed = 1;            // of the documents' order
-  EngineOptions engine;         // how routing keys are held
-  bool bm25 = false;            // keyword search over the same documents, for comparison
+  size_t top_k = 0;                      // documents per router layer; 0: the model's
+  std::optional<bool> skip_handed_over;  // as in AskOptions
+  size_t max_tokens = 512;               // generated per question
+  size_t passage_tokens = 512;           // longer documents are split
+  uint64_t seed = 1;                     // of the documents' order
+  EngineOptions engine;                  // how routing keys are held
+  bool bm25 = false;                     // keyword search over the same documents, for comparison
   // Where memories are kept, one folder each, to be found again; empty: in a temporary folder, and
   // removed when their questions are answered.
   std::filesystem::path work;
@@ -76,6 +77,7 @@ struct SizeReport {
 struct EvalReport {
   ModelInfo model;
   size_t top_k = 0;  // documents per router layer
+  bool skip_handed_over = false;
   std::vector<Mode> modes;
   std::vector<SizeReport> sizes;  // those that were begun
   std::vector<Outcome> outcomes;

@@ -131,6 +131,7 @@ std::string report_json(const Exam& exam, const EvalReport& report, const RunSet
                    {"parameters", report.model.parameters},
                    {"random_weights", report.model.random_weights}};
   json["top_k"] = report.top_k;
+  json["skip_handed_over"] = report.skip_handed_over;
   json["stopped"] = report.stopped;
   Json& sizes = json["sizes"] = Json::array();
   for (const SizeReport& size : report.sizes) sizes.push_back(to_json(size));

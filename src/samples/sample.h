@@ -24,10 +24,10 @@ struct SampleQuestion {
   std::vector<std::string> accepted;  // other answers that count as right
   // All of these must occur in the answer (needle tasks with several values); empty: `answer`.
   std::vector<std::string> values;
+  std::string kind;  // "needle-mk2", "capital/two-hop": results are reported per kind
   // values[i] stands in document i of the only step, and any order of them is a right answer: the
   // model is trained to give them in the order in which it reads the documents.
   bool values_in_reading_order = false;
-  std::string kind;  // "needle-mk2", "capital/two-hop": results are reported per kind
 };
 
 struct Sample {
