@@ -1,5 +1,6 @@
 #include "tasks/encyclopaedia_facts.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -11,6 +12,15 @@ const std::vector<Relation>& relations() {
     for (auto part : {person_relations, place_relations, nature_relations, work_relations,
                       institution_relations, craft_relations})
       for (Relation& relation : part()) joined.push_back(std::move(relation));
+    for (auto part : {more_person_phrases, more_place_phrases, more_nature_phrases,
+                      more_work_phrases, more_institution_phrases, more_craft_phrases})
+      for (const MorePhrases& more : part()) {
+        const auto relation = std::ranges::find(joined, more.relation, &Relation::key);
+        assert(relation != joined.end());
+        relation->phrases.insert(relation->phrases.end(), more.phrases.begin(), more.phrases.end());
+        relation->descriptions.insert(relation->descriptions.end(), more.descriptions.begin(),
+                                      more.descriptions.end());
+      }
     return joined;
   }();
   return all;

@@ -98,6 +98,20 @@ std::vector<Relation> work_relations();
 std::vector<Relation> institution_relations();
 std::vector<Relation> craft_relations();
 
+// Further phrases and descriptions for the relation of this key: everyday words, as different
+// people would put it. They were written without sight of the held-out ones, and none has the same
+// words of content as one of those.
+struct MorePhrases {
+  std::string_view relation;
+  std::vector<std::string_view> phrases, descriptions = {};
+};
+std::vector<MorePhrases> more_person_phrases();
+std::vector<MorePhrases> more_place_phrases();
+std::vector<MorePhrases> more_nature_phrases();
+std::vector<MorePhrases> more_work_phrases();
+std::vector<MorePhrases> more_institution_phrases();
+std::vector<MorePhrases> more_craft_phrases();
+
 constexpr Value main_year() {
   return {Value::Is::main_year};
 }

@@ -17,6 +17,7 @@
 #include "tasks/factbook_letters.h"
 #include "tasks/factbook_phrase.h"
 #include "tasks/factbook_records.h"
+#include "tasks/testing_phrases.h"
 
 namespace msa::factbook {
 namespace {
@@ -137,25 +138,6 @@ TEST(FactbookFacts, HeldOutPhrasesAreSaidInWordsThatTrainingKnows) {
         unknown += known.contains(word) ? 0 : 1;
       }
   EXPECT_LT(unknown * 100, all) << unknown << " of " << all;
-}
-
-// What a phrase says, without the words that every question has.
-std::set<std::string> content_of(std::string_view phrase) {
-  static const std::set<std::string_view> kPlain = {
-      "a",     "about", "an",    "and",  "are",  "at",   "be",   "by",    "can",
-      "could", "did",   "do",    "does", "find", "for",  "from", "give",  "has",
-      "have",  "how",   "i",     "in",   "is",   "it",   "its",  "know",  "like",
-      "look",  "many",  "me",    "much", "need", "of",   "on",   "out",   "please",
-      "tell",  "the",   "there", "to",   "up",   "what", "with", "would", "you"};
-  std::set<std::string> content;
-  for (size_t i = 0; i < phrase.size();) {
-    const size_t end = std::max(
-        phrase.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", i), i + 1);
-    const std::string word = lower(phrase.substr(i, std::min(end, phrase.size()) - i));
-    i = std::min(end, phrase.size());
-    if (word.size() > 1 && !kPlain.contains(word)) content.insert(word);
-  }
-  return content;
 }
 
 TEST(FactbookFacts, NoFurtherPhraseSaysWhatAHeldOutOneSays) {
