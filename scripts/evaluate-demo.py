@@ -66,7 +66,7 @@ EXAMS = {
 def run_exam(msa, model, name, exam, questions, work):
     """The JSON object of one `msa eval`."""
     command = [msa, "eval", "--model", model, "--data", ROOT / "data", "--work", work, "--json"]
-    command += exam["options"] + ["--questions", questions or exam["questions"], "--max-tokens", 96]
+    command += exam["options"] + ["--questions", questions or exam["questions"], "--max-tokens", 192]
     if "plot" in exam:
         command += ["--plot", model / exam["plot"]]
     command = [str(part) for part in command]
