@@ -304,7 +304,7 @@ class NeedleTask::Builder {
                                asked->documents.end());
       question.values.insert(question.values.end(), asked->values.begin(), asked->values.end());
     }
-    question.values_in_reading_order = kind_ == Kind::mv;
+    question.values_in_reading_order = question.values.size() > 1;
     question.answer = fmt::format("{}", fmt::join(question.values, ", "));
     sample_.questions.push_back(std::move(question));
   }
