@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "samples/sample.h"
-#include "samples/sample_lines.h"
+#include "samples/sample_source.h"
 #include "tasks/encyclopaedia_facts.h"
 #include "tasks/factbook_wording.h"
 #include "tasks/task.h"
