@@ -16,9 +16,9 @@ model=${1:-models/demo}
 # About countries that the demo model was not trained on. The first three are chosen because it gets
 # them right, the third by way of two documents; the last one because it does not.
 questions=("How many nuclear reactors does Sweden run?"
-  "How old is the average person in Ghana?"
+  "How many people live in Chad?"
   "Could you tell me the number of World Heritage Sites in the country that has Emi Koussi as its highest point?"
-  "How many people live in Chad?")
+  "How old is the average person in Ghana?")
 [[ -z ${QUESTION:-} ]] || questions=("$QUESTION")
 
 if [[ ! -x $msa ]]; then
