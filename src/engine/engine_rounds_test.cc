@@ -11,34 +11,20 @@
 
 #include "base/test_folder.h"
 #include "checkpoint/config.h"
+#include "engine/test_tiny_model.h"
 #include "msa/msa.h"
-#include "text/bpe_trainer.h"
 
 namespace msa {
 namespace {
 
-using ::testing::Contains;
-using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr size_t kDocuments = 9, kTopK = 3;
+constexpr size_t kDocuments = 9;
 
 class EngineRounds : public ::testing::Test {
  protected:
   void SetUp() override {
-    BpeTrainer trainer = BpeTrainer::create({.vocabulary = 300}).value();
-    trainer.add("rivers and the river banks, bridges over the rivers");
-    ASSERT_TRUE(trainer.write(folder_ / "tokenizer.json"));
-    ModelShape shape;
-    shape.layers = 4;
-    shape.hidden = 32;
-    shape.feed_forward = 64;
-    shape.query_heads = 4;
-    shape.kv_heads = 2;
-    shape.head_dim = 8;
-    shape.chunk_size = 8;
-    shape.top_k = kTopK;
-    ASSERT_TRUE(init_model(folder_ / "model", shape, folder_ / "tokenizer.json", 5).ok());
+    ASSERT_NO_FATAL_FAILURE(write_tiny_model(folder_));
     open();
     auto bank = Bank::open_or_create(folder_ / "bank", *model_, {});
     ASSERT_TRUE(bank) << bank.error().message;
@@ -88,7 +74,7 @@ TEST_F(EngineRounds, SkipWhatWasHandedOverIfAsked) {
     const std::vector<uint32_t>& given = skipping.rounds[0].numbers;
     ASSERT_THAT(given, SizeIs(2));
     for (const LayerRouting& layer : skipping.rounds[1].routing.layers) {
-      EXPECT_THAT(layer.documents, SizeIs(kTopK));
+      EXPECT_THAT(layer.documents, SizeIs(kTinyTopK));
       for (const uint32_t number : given) EXPECT_FALSE(numbers(layer).contains(number));
     }
     // The published method routes to them again.
@@ -108,7 +94,7 @@ TEST_F(EngineRounds, FewAreLeft) {
   ASSERT_THAT(first.rounds, SizeIs(2));
   const size_t left = kDocuments - first.rounds[0].numbers.size();
   for (const LayerRouting& layer : first.rounds[1].routing.layers)
-    EXPECT_THAT(layer.documents, SizeIs(std::min(left, kTopK)));
+    EXPECT_THAT(layer.documents, SizeIs(std::min(left, kTinyTopK)));
 }
 
 TEST_F(EngineRounds, TheModelSaysWhetherToSkip) {

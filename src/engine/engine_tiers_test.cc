@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/test_folder.h"
+#include "engine/test_tiny_model.h"
 #include "msa/msa.h"
-#include "text/bpe_trainer.h"
 
 namespace msa {
 namespace {
@@ -21,19 +21,7 @@ using ::testing::StartsWith;
 class EngineTiers : public ::testing::TestWithParam<ContentType> {
  protected:
   void SetUp() override {
-    BpeTrainer trainer = BpeTrainer::create({.vocabulary = 300}).value();
-    trainer.add("rivers and the river banks, bridges over the rivers");
-    ASSERT_TRUE(trainer.write(folder_ / "tokenizer.json"));
-    ModelShape shape;
-    shape.layers = 4;
-    shape.hidden = 32;
-    shape.feed_forward = 64;
-    shape.query_heads = 4;
-    shape.kv_heads = 2;
-    shape.head_dim = 8;
-    shape.chunk_size = 8;
-    shape.top_k = 3;
-    ASSERT_TRUE(init_model(folder_ / "model", shape, folder_ / "tokenizer.json", 5).ok());
+    ASSERT_NO_FATAL_FAILURE(write_tiny_model(folder_));
     auto opened = Model::open(folder_ / "model");
     ASSERT_TRUE(opened) << opened.error().message;
     model_.emplace(*opened);
