@@ -88,7 +88,7 @@ void RouteScan::lay_out(DType keys, const FoldedQueries& folded, Queries& querie
   queries.method = bf16_tiles ? Method::tiles_bf16 : Method::tiles_f32;
   if (count <= (bf16_tiles ? kDotQueriesBesideBf16 : kDotQueries))
     queries.method = Method::dots;
-  else if (bf16_tiles && count <= kRowDots && width % 32 == 0)
+  else if (bf16_tiles && count <= kRowDots && width % kRowDotInputs == 0)
     queries.method = Method::dots_bf16;
   const bool split = queries.method == Method::dots && keys == DType::bf16;
   const bool tiles = queries.method == Method::tiles_f32 || queries.method == Method::tiles_bf16;
@@ -99,17 +99,18 @@ void RouteScan::lay_out(DType keys, const FoldedQueries& folded, Queries& querie
                                   : count * width;
   queries.head_bytes = elements * size_of(rounded_queries ? DType::bf16 : DType::f32);
   auto* memory = queries.memory.reserve<std::byte>(folded.heads() * queries.head_bytes);
-  std::vector<bf16> rounded(queries.method == Method::tiles_bf16 ? kPanelColumns * width : 0);
+  std::vector<bf16> rounded(rounded_queries ? std::min(count, kPanelColumns) * width : 0);
   for (size_t h = 0; h < folded.heads(); ++h) {
     const MatView<const float> head = folded.head(h);
     auto* to = reinterpret_cast<float*>(memory + h * queries.head_bytes);
     if (split) {
       split_pairs(head, to);
-    } else if (!tiles) {
-      convert_rows(ConstAnyMat(head),
-                   AnyMat(memory + h * queries.head_bytes,
-                          rounded_queries ? DType::bf16 : DType::f32, count, width),
-                   Range{0, count});
+    } else if (queries.method == Method::dots) {
+      convert_rows(ConstAnyMat(head), AnyMat(MatView<float>(to, count, width)), Range{0, count});
+    } else if (queries.method == Method::dots_bf16) {
+      const MatView<bf16> narrow(rounded.data(), count, width);
+      convert_rows(ConstAnyMat(head), AnyMat(narrow), Range{0, count});
+      pack_dot_queries(narrow, reinterpret_cast<bf16*>(to));
     } else {
       for (size_t first = 0; first < count; first += kPanelColumns) {
         const size_t columns = std::min(kPanelColumns, count - first);

@@ -152,24 +152,21 @@ void max_tile(const float* from, size_t rows, size_t columns, float* to) {
 }
 
 void row_max(const float* scores, size_t rows, size_t columns, bool first, float* to) {
+  constexpr float kLowest = -std::numeric_limits<float>::infinity();
   const D16 d;
-  const size_t lanes = hn::Lanes(d);
+  const size_t lanes = hn::Lanes(d), whole = (columns - 1) / lanes * lanes;
+  const auto rest = hn::FirstN(d, columns - whole);  // of the last vector, which is padding beyond
   for (size_t r = 0; r < rows; ++r, scores += kPanelColumns) {
-    float highest = first ? -std::numeric_limits<float>::infinity() : to[r];
-    size_t i = 0;
-    if (columns >= lanes) {
-      V16 most = hn::LoadU(d, scores);
-      auto nan = hn::IsNaN(most);
-      for (i = lanes; i + lanes <= columns; i += lanes) {
-        const V16 more = hn::LoadU(d, scores + i);
-        nan = hn::Or(nan, hn::IsNaN(more));
-        most = hn::Max(most, more);
-      }
-      highest = max_or_nan(highest, hn::AllFalse(d, nan) ? hn::GetLane(hn::MaxOfLanes(d, most))
-                                                         : std::numeric_limits<float>::quiet_NaN());
+    V16 most = hn::IfThenElse(rest, hn::LoadU(d, scores + whole), hn::Set(d, kLowest));
+    auto nan = hn::IsNaN(most);
+    for (size_t i = 0; i < whole; i += lanes) {
+      const V16 more = hn::LoadU(d, scores + i);
+      nan = hn::Or(nan, hn::IsNaN(more));
+      most = hn::Max(most, more);
     }
-    for (; i < columns; ++i) highest = max_or_nan(highest, scores[i]);
-    to[r] = highest;
+    const float highest = hn::AllFalse(d, nan) ? hn::GetLane(hn::MaxOfLanes(d, most))
+                                               : std::numeric_limits<float>::quiet_NaN();
+    to[r] = first ? highest : max_or_nan(to[r], highest);
   }
 }
 

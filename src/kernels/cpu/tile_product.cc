@@ -127,6 +127,13 @@ void pack_panel_of_rows(const T* rows, size_t stride, size_t n, size_t k, T* pan
     for (size_t i = 0; i < k; ++i)
       panel[(i / kPerUnit * kPanelColumns + o) * kPerUnit + i % kPerUnit] = rows[o * stride + i];
 }
+void pack_dot_queries(MatView<const bf16> queries, bf16* to) {
+  assert(queries.cols % kRowDotInputs == 0);
+  for (size_t i = 0; i < queries.cols; i += kRowDotInputs)
+    for (size_t t = 0; t < queries.rows; ++t, to += kRowDotInputs)
+      std::copy_n(queries.row(t).data() + i, kRowDotInputs, to);
+}
+
 template void pack_panel_of_rows(const float*, size_t, size_t, size_t, float*);
 template void pack_panel_of_rows(const bf16*, size_t, size_t, size_t, bf16*);
 

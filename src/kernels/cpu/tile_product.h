@@ -27,11 +27,14 @@ bool has_bf16_tile_product();
 void tile_product(const bf16* a, size_t lda, const bf16* b, size_t m, size_t n, size_t k, float* c,
                   size_t ldc, bool accumulate);
 
-// The same sums for at most kRowDots queries that lie as rows, [n, k] without gaps: reads `a` row
-// by row, at the speed of memory. c [m, 64]; k a multiple of 32.
-inline constexpr size_t kRowDots = 8;
+// The same sums for at most kRowDots queries, laid out as [k/32][n][32]: reads `a` row by row, at
+// the speed of memory. c [m, 64]; k a multiple of 32.
+inline constexpr size_t kRowDots = 8, kRowDotInputs = 32;
 void row_dots(const bf16* a, size_t lda, const bf16* queries, size_t m, size_t n, size_t k,
               float* c);
+
+// Lays out `queries` [n, k] for row_dots().
+void pack_dot_queries(MatView<const bf16> queries, bf16* to);
 
 // Packs columns given as rows: b = rows^T for rows [n, k], n <= 64 (one panel). k even for bf16.
 template <class T>

@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kPanelBytes = kPanelColumns * 2 * sizeof(bf16);  // one step of two inputs
 constexpr size_t kLineInputs = 64 / sizeof(bf16);                 // of a in a cache line
+static_assert(kLineInputs == kRowDotInputs);
 // In a scan, rows of a come from memory. They are asked for so many rows ahead, one row after the
 // other (the order that lets the processor run ahead itself), into the second-level cache: the few
 // slots in which the first level waits for memory stay free for what is needed now.
@@ -116,20 +117,35 @@ MSA_TARGET inline void store_sums(const __m512 (&sum)[Q], float* to) {
   _mm256_mask_storeu_ps(to, static_cast<__mmask8>((1u << Q) - 1), all);
 }
 
+// R rows with Q queries.
+template <size_t R, size_t Q>
+MSA_TARGET inline void dots(const bf16* a, size_t lda, const bf16* queries, size_t k, float* c) {
+  __m512 sum[R][Q];
+  for (size_t r = 0; r < R; ++r)
+    for (size_t t = 0; t < Q; ++t) sum[r][t] = _mm512_setzero_ps();
+  for (size_t i = 0; i < k; i += kLineInputs, queries += Q * kLineInputs) {
+    __m512bh row[R];
+    for (size_t r = 0; r < R; ++r) {
+      _mm_prefetch(reinterpret_cast<const char*>(a + (kRowsAhead + r) * lda + i), _MM_HINT_T1);
+      row[r] = (__m512bh)_mm512_loadu_si512(a + r * lda + i);
+    }
+    for (size_t t = 0; t < Q; ++t) {
+      const auto query = (__m512bh)_mm512_loadu_si512(queries + t * kLineInputs);
+      for (size_t r = 0; r < R; ++r) sum[r][t] = _mm512_dpbf16_ps(sum[r][t], row[r], query);
+    }
+  }
+  for (size_t r = 0; r < R; ++r) store_sums(sum[r], c + r * kPanelColumns);
+}
+
+// A query that is loaded once for two rows leaves the loads behind the products; fewer queries
+// than four wait for memory, which gives most if it is read row after row.
 template <size_t Q>
 MSA_TARGET void dots_of_rows(const bf16* a, size_t lda, const bf16* queries, size_t m, size_t k,
                              float* c) {
-  for (size_t r = 0; r < m; ++r, a += lda, c += kPanelColumns) {
-    __m512 sum[Q];
-    for (size_t t = 0; t < Q; ++t) sum[t] = _mm512_setzero_ps();
-    for (size_t i = 0; i < k; i += kLineInputs) {
-      _mm_prefetch(reinterpret_cast<const char*>(a + kRowsAhead * lda + i), _MM_HINT_T1);
-      const auto row = (__m512bh)_mm512_loadu_si512(a + i);
-      for (size_t t = 0; t < Q; ++t)
-        sum[t] = _mm512_dpbf16_ps(sum[t], row, (__m512bh)_mm512_loadu_si512(queries + t * k + i));
-    }
-    store_sums(sum, c);
-  }
+  constexpr size_t R = Q < 4 ? 1 : 2;
+  size_t r = 0;
+  for (; r + R <= m; r += R) dots<R, Q>(a + r * lda, lda, queries, k, c + r * kPanelColumns);
+  if (r < m) dots<1, Q>(a + r * lda, lda, queries, k, c + r * kPanelColumns);
 }
 
 }  // namespace
