@@ -10,6 +10,7 @@
 #include <random>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/route_scan.h"
 #include "kernels/cpu/route_unfolded.h"
 #include "kernels/limits.h"
 
@@ -305,6 +306,29 @@ BENCHMARK(BM_Route)
     ->ArgsProduct({{1, 2, 4, 8, 16, 32, 40, 64, 128}, {16}, {0}})
     ->ArgsProduct({{1, 40}, {32}, {0}})
     ->ArgsProduct({{1, 40}, {16}, {1}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+
+// The same with oneDNN's products of tiles, which are chosen on processors with AMX only.
+void BM_RouteLibrary(benchmark::State& state) {
+  const auto M = static_cast<size_t>(state.range(0));
+  constexpr size_t kChunks = 400000;
+  const Bank bank(DType::bf16, kChunks);
+  const Filled q(DType::f32, M, 32 * 128);
+  const KeyBlock blocks[] = {{bank.keys.view, bank.documents}};
+  const RouteQuery request[] = {{AnyMat(q.view).as<float>(), 16}};
+  std::vector<std::vector<RouteHit>> hits;
+  cpu::RouteScan scan(backend().threads(), cpu::Bf16Tiles::library);
+  const double seconds = run(state, [&] { scan.run(bank.rule, request, blocks, hits); });
+  state.counters["Mchunks/s"] = kChunks / seconds * 1e-6;
+  report_bandwidth(state, static_cast<double>(kChunks * Bank::kWidth * sizeof(bf16)), seconds);
+  report_matmul(state, 2.0 * static_cast<double>(M) * kChunks * 1024, seconds, DType::bf16);
+}
+BENCHMARK(BM_RouteLibrary)
+    ->Arg(16)
+    ->Arg(40)
+    ->Arg(64)
+    ->Arg(128)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 

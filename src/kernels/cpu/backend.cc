@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <string_view>
 
 #include <hwy/targets.h>
 #include <oneapi/dnnl/dnnl.hpp>
@@ -54,7 +55,7 @@ class CpuBackend final : public Backend {
         products_(threads),
         native_bf16_(has_bf16_tile_product() && products_.gemm().native_bf16()),
         attention_(threads, native_bf16_),
-        scan_(threads, native_bf16_),
+        scan_(threads, bf16_tiles()),
         candidate_scan_(threads, native_integer_products()) {}
 
   std::string describe() const override {
@@ -178,6 +179,13 @@ class CpuBackend final : public Backend {
   }
 
  private:
+  // oneDNN's products win where they run on AMX; else they cost a call for each tile.
+  Bf16Tiles bf16_tiles() const {
+    if (!native_bf16_) return Bf16Tiles::widened;
+    const std::string_view kernel = products_.gemm().kernel_name(DType::bf16);
+    return kernel.find("amx") == std::string_view::npos ? Bf16Tiles::native : Bf16Tiles::library;
+  }
+
   int threads_;
   Products products_;
   bool native_bf16_;

@@ -13,6 +13,8 @@ namespace {
 // Keys per tile: with G*D = 1024 in bf16 they take 96 KiB and their scores 12 KiB, which leaves the
 // rest of a core's cache to the queries. A multiple of the rows that tile products take at once.
 constexpr size_t kTileRows = 48;
+// Longer ones where each product is a call of a library; still within a core's cache.
+constexpr size_t kLibraryTileRows = 192;
 // Up to here float32 queries keep up with memory; more are rounded to bf16 where that is faster.
 constexpr size_t kDotQueriesBesideBf16 = 2;
 
@@ -53,6 +55,7 @@ void RouteScan::run(const RouteRule& rule, std::span<const RouteQuery> requests,
     }
   }
   workers_.resize(std::max(workers_.size(), threads));
+  choose_tiles(blocks);
   for (Worker& worker : workers_) {
     worker.best.resize(request_count_);
     worker.score.assign(request_count_, DocumentScore());
@@ -60,11 +63,12 @@ void RouteScan::run(const RouteRule& rule, std::span<const RouteQuery> requests,
       worker.best[r].clear();
       worker.best[r].reserve(requests_[r].k);
     }
-    constexpr size_t kScores = kTileRows * kPanelColumns;
-    worker.scores = worker.memory.reserve<float>(2 * kScores + kTileRows * (1 + cols));
-    worker.more_scores = worker.scores + kScores;
-    worker.wide_keys = worker.more_scores + kScores;
-    worker.chunk_scores = worker.wide_keys + kTileRows * cols;
+    const size_t scores = tile_rows_ * kPanelColumns;
+    worker.scores = worker.memory.reserve<float>(2 * scores + tile_rows_ * (1 + cols));
+    worker.more_scores = worker.scores + scores;
+    worker.wide_keys = worker.more_scores + scores;
+    worker.whole_tile = reinterpret_cast<bf16*>(worker.wide_keys);
+    worker.chunk_scores = worker.wide_keys + tile_rows_ * cols;
   }
   const size_t pieces = rows_.pieces(threads);
   parallel_units(threads_, pieces, [&](size_t piece, int thread) {
@@ -80,11 +84,34 @@ void RouteScan::run(const RouteRule& rule, std::span<const RouteQuery> requests,
   }
 }
 
+// Turns to oneDNN's products for requests whose queries are multiplied with whole rows.
+void RouteScan::choose_tiles(std::span<const KeyBlock> blocks) {
+  took_library_ = false;
+  tile_rows_ = kTileRows;
+  const size_t cols = rule_.kv_heads * rule_.head_dim;
+  const bool dense = std::all_of(blocks.begin(), blocks.end(), [](const KeyBlock& block) {
+    return block.keys.dtype == DType::bf16 && block.keys.dense();
+  });
+  if (bf16_tiles_ != Bf16Tiles::library || !dense || cols % kRowDotInputs != 0) return;
+  for (size_t r = 0; r < request_count_; ++r) {
+    Queries& queries = requests_[r].for_bf16;
+    if (queries.method != Method::tiles_bf16 || requests_[r].folded.heads() > 1) continue;
+    const TileMatmul::Shape shape{kLibraryTileRows, cols};
+    for (Worker& worker : workers_)
+      if (!worker.matmul || worker.matmul->shape() != shape) worker.matmul.emplace(shape);
+    if (!workers_.front().matmul->is_fast()) return;
+    queries.method = Method::tiles_library;
+    took_library_ = true;
+    tile_rows_ = kLibraryTileRows;
+  }
+}
+
 void RouteScan::lay_out(DType keys, const FoldedQueries& folded, Queries& queries) const {
   if (queries.ready) return;
   queries.ready = true;
   const size_t count = folded.count(), width = folded.head_width();
-  const bool bf16_tiles = keys == DType::bf16 && native_bf16_ && width % 2 == 0;
+  const bool bf16_tiles =
+      keys == DType::bf16 && bf16_tiles_ != Bf16Tiles::widened && width % 2 == 0;
   queries.method = bf16_tiles ? Method::tiles_bf16 : Method::tiles_f32;
   if (count <= (bf16_tiles ? kDotQueriesBesideBf16 : kDotQueries))
     queries.method = Method::dots;
@@ -130,7 +157,7 @@ void RouteScan::lay_out(DType keys, const FoldedQueries& folded, Queries& querie
 
 void RouteScan::scan(const KeyBlock& block, uint32_t block_number, Range spans,
                      Worker& worker) const {
-  walk_tiles(block.documents, spans, kTileRows, 1, worker.pieces,
+  walk_tiles(block.documents, spans, tile_rows_, 1, worker.pieces,
              [&](size_t first, size_t rows, std::span<const TilePiece> pieces) {
                for (size_t r = 0; r < request_count_; ++r) {
                  const Request& request = requests_[r];
@@ -148,7 +175,7 @@ void RouteScan::scan(const KeyBlock& block, uint32_t block_number, Range spans,
              });
 }
 
-// Scores of up to kTileRows chunks, reduced over heads and tokens, into worker.chunk_scores.
+// Scores of up to tile_rows_ chunks, reduced over heads and tokens, into worker.chunk_scores.
 void RouteScan::score_chunks(const Request& request, ConstAnyMat keys, Worker& worker) const {
   const FoldedQueries& folded = request.folded;
   const Queries& queries = keys.dtype == DType::f32 ? request.for_f32 : request.for_bf16;
@@ -159,6 +186,9 @@ void RouteScan::score_chunks(const Request& request, ConstAnyMat keys, Worker& w
     const MatView<float> wide(worker.wide_keys, rows, keys.cols);
     convert_rows(keys, AnyMat(wide), Range{0, rows});
     keys = ConstAnyMat(AnyMat(wide));
+  } else if (queries.method == Method::tiles_library && rows < tile_rows_) {
+    std::copy_n(reinterpret_cast<const bf16*>(keys.data), rows * keys.cols, worker.whole_tile);
+    keys = ConstAnyMat(AnyMat(MatView<bf16>(worker.whole_tile, rows, keys.cols)));
   }
   for (size_t first = 0; first < folded.count(); first += kPanelColumns) {
     const size_t count = std::min(kPanelColumns, folded.count() - first);
@@ -183,6 +213,10 @@ void RouteScan::score_chunks(const Request& request, ConstAnyMat keys, Worker& w
           tile_product(reinterpret_cast<const bf16*>(part.data), part.stride,
                        reinterpret_cast<const bf16*>(packed) + first * width, rows, count, width,
                        scores, kPanelColumns, false);
+          break;
+        case Method::tiles_library:
+          worker.matmul->multiply(reinterpret_cast<const bf16*>(part.data),
+                                  reinterpret_cast<const bf16*>(packed) + first * width, scores);
           break;
       }
       if (h > 0) max_scores(scores, rows, count, worker.scores);
