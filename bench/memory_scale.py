@@ -98,7 +98,7 @@ def measure(msa, model, size, questions, timed, work):
     answers = work / f"answers-{size}.json"
     _, eval_seconds, eval_peak = run(
         [msa, "eval", "--task", "needle", "--tokens", size, "--questions", questions, "--model", model,
-         "--data", ROOT / "data", "--work", work, "--max-tokens", 96, "--out", answers, "--json"])
+         "--data", ROOT / "data", "--work", work, "--max-tokens", 192, "--out", answers, "--json"])
     result = json.loads(answers.read_text())
     bank = bank_of(work, size)
     info = json.loads(run([msa, "memory", "info", "-b", bank, "--json"])[0])
@@ -111,7 +111,7 @@ def measure(msa, model, size, questions, timed, work):
     stages, ask_peak = {}, {}
     for keys in KEYS:
         output, _, ask_peak[keys] = run([msa, "ask", "--questions", asked, "-b", bank, "-m", model,
-                                         "--keys", keys, "--max-tokens", 96, "--json"])
+                                         "--keys", keys, "--max-tokens", 192, "--json"])
         timings = [json.loads(line)["timing"] for line in output.splitlines()]
         warm = timings[len(timings) // 4:]  # what is read for the first time then comes from the cache
         stages[keys] = {stage: {"p50": percentile([t[stage] for t in warm], 0.5),

@@ -43,6 +43,7 @@ bool has_uuid_values(Kind kind) {
 struct Settings {
   std::optional<Kind> kind;  // none: all in turn
   size_t documents = 24, questions = 6;
+  size_t lookalikes = 0;
   bool pairs = false;
 };
 
@@ -229,7 +230,24 @@ class NeedleTask::Builder {
       for (size_t i = 0; i < others; ++i)
         needles[order[used++]] = other_needle(&asked_[i % asked_.size()]);
     }
+    std::vector<bool> needles_only(count);
+    if (kind_ == Kind::mv || kind_ == Kind::mq) {
+      for (size_t i = 0; i < task_.settings_.lookalikes && used < count; ++i) {
+        const uint32_t d = order[used++];
+        needles[d] = other_needle(&asked_[i % asked_.size()]);
+        needles_only[d] = i % 2 == 1;
+      }
+    }
     for (size_t d = 0; d < count; ++d) {
+      if (needles_only[d]) {
+        // As other kinds' haystacks are.
+        std::vector<std::string>& sentences = documents_.emplace_back();
+        sentences.push_back(std::move(needles[d]));
+        for (uint64_t all = needles_of_document(kind_, draw_); sentences.size() < all;)
+          sentences.push_back(other_needle(nullptr));
+        draw_.shuffle(sentences);
+        continue;
+      }
       std::vector<std::string>& sentences = documents_.emplace_back(task_.haystack(kind_, draw_));
       if (needles[d].empty()) continue;
       const auto border = static_cast<ptrdiff_t>(draw_.below(sentences.size() + 1));
@@ -355,14 +373,16 @@ Result<Settings> read_settings(const TaskOptions& options) {
       MSA_TRY(read_count(kName, name, value, kMinDocuments, kMaxDocuments, settings.documents));
     } else if (name == "questions") {
       MSA_TRY(read_count(kName, name, value, 1, 1024, settings.questions));
+    } else if (name == "lookalikes") {
+      MSA_TRY(read_count(kName, name, value, 0, kMaxDocuments, settings.lookalikes));
     } else if (name == "pairs") {
       if (value != "true" && value != "false")
         return bad_setting(kName, name, value, "true or false");
       settings.pairs = value == "true";
     } else {
       return Error{Code::invalid_argument,
-                   fmt::format("task needle: no setting '{}'; known are kind, documents, questions "
-                               "and pairs",
+                   fmt::format("task needle: no setting '{}'; known are kind, documents, "
+                               "questions, lookalikes and pairs",
                                name)};
     }
   }
@@ -383,6 +403,9 @@ TaskDescription describe_needle_task() {
            {"questions",
             "per sample, fewer if its documents do not give so many; with 1, the numbers of keys "
             "and values are RULER's (6)"},
+           {"lookalikes",
+            "mv and mq: so many documents of a sample, as far as there is room, hold needles whose "
+            "keys share words with those asked for (0)"},
            {"pairs",
             "true: keys are adjective and noun as in RULER, some 20,000 of them to be asked for; "
             "false: adjective and two nouns, some 7 million (false)"}}};

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <regex>
 #include <set>
@@ -205,6 +206,51 @@ TEST(Needle, KeepsToItsSizes) {
   }
 }
 
+// Whether two keys of three words have one in the same place.
+bool share_a_word(const std::string& a, const std::string& b) {
+  const auto words = [](const std::string& key) {
+    const size_t first = key.find('-'), last = key.rfind('-');
+    return std::array{key.substr(0, first), key.substr(first, last - first), key.substr(last)};
+  };
+  const auto of_a = words(a), of_b = words(b);
+  return of_a[0] == of_b[0] || of_a[1] == of_b[1] || of_a[2] == of_b[2];
+}
+
+TEST(Needle, LookalikesStandBesideManyValuesAndKeys) {
+  constexpr size_t kLookalikes = 10;
+  for (const std::string kind : {"mv", "mq"}) {
+    const auto task = make(Split::train, {{"kind", kind},
+                                          {"documents", "28"},
+                                          {"questions", "4"},
+                                          {"lookalikes", std::to_string(kLookalikes)}});
+    for (uint64_t i = 0; i < 20; ++i) {
+      const Sample sample = task->sample(i);
+      ASSERT_EQ(sample_problem(sample), "");
+      const std::set<std::string> asked = asked_keys(sample);
+      size_t in_text = 0, among_needles = 0;
+      for (const SampleDocument& document : sample.documents) {
+        const std::vector<Needle> needles = needles_of(document.text);
+        if (needles.empty() || asked.contains(needles[0].key)) continue;
+        EXPECT_TRUE(std::ranges::any_of(needles, [&](const Needle& needle) {
+          return !asked.contains(needle.key) &&
+                 std::ranges::any_of(
+                     asked, [&](const std::string& key) { return share_a_word(key, needle.key); });
+        })) << document.text;
+        ++(needles.size() == 1 ? in_text : among_needles);
+      }
+      EXPECT_EQ(in_text, kLookalikes / 2);
+      EXPECT_EQ(among_needles, kLookalikes / 2);
+      for (const SampleQuestion& question : sample.questions)
+        for (size_t v = 0; v < question.values.size(); ++v)
+          EXPECT_THAT(sample.documents[question.steps[0][v]].text, HasSubstr(question.values[v]));
+    }
+  }
+  // As many as there is room for.
+  const Sample full = make(Split::train, {{"kind", "mq"}, {"lookalikes", "2048"}})->sample(0);
+  for (const SampleDocument& document : full.documents)
+    EXPECT_FALSE(needles_of(document.text).empty());
+}
+
 TEST(Needle, AsksInTheWordsOfRuler) {
   const std::map<std::string, std::string> forms = {
       {"sk1", "What is the special magic number for W mentioned in the provided text\\?"},
@@ -377,6 +423,7 @@ TEST(Needle, WrongSettingsAreErrorsWithTheRemedy) {
   EXPECT_THAT(message({{"documents", "-24"}}), HasSubstr("-24"));
   EXPECT_THAT(message({{"questions", "0"}}), HasSubstr("from 1 to 1024"));
   EXPECT_THAT(message({{"questions", "99999999999999999999"}}), HasSubstr("questions"));
+  EXPECT_THAT(message({{"lookalikes", "2049"}}), HasSubstr("from 0 to 2048"));
   EXPECT_THAT(message({{"pairs", "yes"}}), HasSubstr("true or false"));
   EXPECT_EQ(message({{"kind", "mq"}, {"pairs", "true"}}), "no error");
   for (const auto& [name, what] : describe_needle_task().settings) {
