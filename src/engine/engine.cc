@@ -89,7 +89,9 @@ struct Engine::Impl {
     Router router;
 
     Result<std::optional<DocumentRecord>> document(uint32_t number) const {
-      return view->catalogue().find(number);
+      auto found = view->catalogue().find(number);
+      MSA_TRY(view->check());
+      return found;
     }
   };
   // The model is this caller's.

@@ -93,10 +93,12 @@ class Ingest {
     if (is_new(id) || is_new(id + "#1")) MSA_TRY(commit());
     MSA_ASSIGN(const std::vector<std::string> old, names_under(bank_, id));
     std::set<std::string> gone(old.begin(), old.end());
+    std::set<std::string> kept;
     for (const Document& part : parts) {
       MSA_ASSIGN(const auto presence, bank_.presence(part.id, part.title, part.text));
       if (presence == BankWriter::Presence::same) {
         gone.erase(part.id);
+        kept.insert(part.id);
         continue;
       }
       if (presence == BankWriter::Presence::different) gone.insert(part.id);
@@ -116,7 +118,7 @@ class Ingest {
       report_.replaced += removed != BankWriter::Removed::nothing;
     }
     for (Document& part : parts) {
-      new_ids_.insert(part.id);
+      if (!kept.contains(part.id)) new_ids_.insert(part.id);
       MSA_TRY(queue(std::move(part)));
     }
     if (bank_.pending_bytes() >= options_.segment_bytes) MSA_TRY(commit());

@@ -61,6 +61,9 @@ class BankView {
   virtual ~BankView() = default;
   virtual const std::shared_ptr<const Snapshot>& snapshot() const = 0;
   virtual const Catalogue& catalogue() const = 0;
+  // After reading from catalogue(): busy if that may be of another moment. So it may where the
+  // reader cannot write the bank's folder and so keeps no log, and somebody else commits.
+  virtual Result<void> check() const = 0;
 };
 
 // Readers: any number, also while a writer commits; each snapshot() is what was committed then. One

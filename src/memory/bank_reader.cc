@@ -56,6 +56,10 @@ class CatalogueFile {
   bool changed() const {
     return without_log_ && (log_bytes(file_) > 0 || state_of(file_) != state_);
   }
+  Error changed_meanwhile() const {
+    return Error{Code::busy,
+                 fmt::format("{}: was changed while it was read; ask again", file_.string())};
+  }
   bool same_file(const CatalogueFile& other) const {
     return state_.device == other.state_.device && state_.inode == other.state_.inode;
   }
@@ -108,10 +112,12 @@ class SpareConnections {
 class FolderView final : public BankView {
  public:
   FolderView(std::shared_ptr<const Snapshot> snapshot, Catalogue catalogue,
-             std::unique_ptr<Catalogue::ReadScope> moment, std::shared_ptr<SpareConnections> spare)
+             std::unique_ptr<Catalogue::ReadScope> moment, CatalogueFile file,
+             std::shared_ptr<SpareConnections> spare)
       : snapshot_(std::move(snapshot)),
         catalogue_(std::move(catalogue)),
         moment_(std::move(moment)),
+        file_(std::move(file)),
         spare_(std::move(spare)) {}
   ~FolderView() override {
     moment_.reset();
@@ -120,11 +126,16 @@ class FolderView final : public BankView {
 
   const std::shared_ptr<const Snapshot>& snapshot() const override { return snapshot_; }
   const Catalogue& catalogue() const override { return catalogue_; }
+  Result<void> check() const override {
+    if (file_.changed()) return file_.changed_meanwhile();
+    return {};
+  }
 
  private:
   std::shared_ptr<const Snapshot> snapshot_;
   Catalogue catalogue_;
   std::unique_ptr<Catalogue::ReadScope> moment_;  // ends before its catalogue
+  CatalogueFile file_;
   std::shared_ptr<SpareConnections> spare_;
 };
 
@@ -165,7 +176,7 @@ class FolderReader final : public BankReader {
         MSA_ASSIGN(snapshot, load(catalogue, before));
       }
       return std::make_unique<FolderView>(std::move(snapshot), std::move(catalogue),
-                                          std::move(moment), spare_);
+                                          std::move(moment), file_, spare_);
     });
   }
 
@@ -187,7 +198,7 @@ class FolderReader final : public BankReader {
                         const std::stop_token& stop) override {
     MSA_TRY(follow());
     auto report = verify_bank(folder_, manifest_, catalogue_, progress, nullptr, stop);
-    if (file_.changed()) return changed_meanwhile();
+    if (file_.changed()) return file_.changed_meanwhile();
     return report;
   }
 
@@ -208,11 +219,6 @@ class FolderReader final : public BankReader {
     return {};
   }
 
-  Error changed_meanwhile() const {
-    return Error{Code::busy, fmt::format("{}: was changed while it was read; ask again",
-                                         file_.path().string())};
-  }
-
   // A compaction may remove a file between the moment its record was read and that at which it is
   // opened. What was committed meanwhile says where its documents are now.
   template <class Attempt>
@@ -226,7 +232,7 @@ class FolderReader final : public BankReader {
         // What was read may be of two states, and so may what was kept of it.
         snapshot_.reset();
         parts_ = std::make_shared<const Parts>();
-        if (i == kAttempts) return changed_meanwhile();
+        if (i == kAttempts) return file_.changed_meanwhile();
         continue;
       }
       if (outcome || outcome.error().code != Code::not_found || i == kAttempts) return outcome;

@@ -221,8 +221,12 @@ int read_before_and_after(const std::filesystem::path& bank, int done, int chang
     return totals.ok() && totals->documents == count && report.ok() && report->problems.empty();
   };
   if (!holds(0, 42)) return 2;
+  const auto early = (*reader)->view();
+  if (!early || !(*early)->check()) return 5;
   char turn = 0;
   if (::write(done, &turn, 1) != 1 || ::read(changed, &turn, 1) != 1) return 3;
+  const auto late = (*early)->check();
+  if (late || late.error().code != Code::busy) return 6;
   return holds(20, 242) ? 0 : 4;
 }
 
