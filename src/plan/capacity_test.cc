@@ -230,7 +230,7 @@ TEST(Capacity, CompressedKeysCostARescoring) {
 TEST(Capacity, CandidatesAreThoseWithinTheErrorOfTheKeys) {
   // What was counted, to the digit that the errors are given with.
   EXPECT_NEAR(candidates_per_document(Format::int8, 25'000, 16), 8.9, 0.2);
-  EXPECT_NEAR(candidates_per_document(Format::int4, 25'000, 16), 4, 0.1);
+  EXPECT_NEAR(candidates_per_document(Format::int4, 25'000, 16), 5.4, 0.1);
   EXPECT_EQ(candidates_per_document(Format::int4, 25'000, 1), 16);
   for (const Format format : {Format::int8, Format::int4}) {
     EXPECT_EQ(candidates_per_document(format, 1, 16), 1);

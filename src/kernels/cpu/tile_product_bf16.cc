@@ -138,11 +138,11 @@ MSA_TARGET inline void dots(const bf16* a, size_t lda, const bf16* queries, size
 }
 
 // A query that is loaded once for two rows leaves the loads behind the products; fewer queries
-// than four wait for memory, which gives most if it is read row after row.
+// than five wait for memory, which gives most if it is read row after row.
 template <size_t Q>
 MSA_TARGET void dots_of_rows(const bf16* a, size_t lda, const bf16* queries, size_t m, size_t k,
                              float* c) {
-  constexpr size_t R = Q < 4 ? 1 : 2;
+  constexpr size_t R = Q < 5 ? 1 : 2;
   size_t r = 0;
   for (; r + R <= m; r += R) dots<R, Q>(a + r * lda, lda, queries, k, c + r * kPanelColumns);
   if (r < m) dots<1, Q>(a + r * lda, lda, queries, k, c + r * kPanelColumns);
