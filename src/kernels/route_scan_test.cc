@@ -44,6 +44,9 @@ TEST(TileMatmul, AgreesWithTileProduct) {
 
 class LibraryScan : public testing::Test {
  protected:
+  void SetUp() override {
+    if (!available()) GTEST_SKIP() << "no instructions for bf16 on this processor";
+  }
   // Documents of 1 to 9 chunks, in blocks of as many chunks as given.
   void make_bank(size_t width, const std::vector<size_t>& blocks) {
     uint32_t number = 0;
@@ -70,7 +73,6 @@ class LibraryScan : public testing::Test {
 };
 
 TEST_F(LibraryScan, FindsWhatOurProductsFind) {
-  if (!available()) GTEST_SKIP() << "no instructions for bf16 on this processor";
   RouteRule rule;
   rule.query_heads = 8;
   rule.kv_heads = 2;
@@ -110,7 +112,6 @@ TEST_F(LibraryScan, FindsWhatOurProductsFind) {
 // The candidates of compressed keys are scored again in blocks of their own; the exact scan has the
 // same bits.
 TEST_F(LibraryScan, ARowHasTheSameScoreWhereverItLies) {
-  if (!available()) GTEST_SKIP() << "no instructions for bf16 on this processor";
   RouteRule rule;
   rule.query_heads = 4;
   rule.kv_heads = 4;
