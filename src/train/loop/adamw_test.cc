@@ -140,6 +140,25 @@ TEST(Optimizer, ClipsToTheNormAndLeavesWhatHasNoGradient) {
   EXPECT_EQ(optimizer.gradient_norm(), 0);
 }
 
+TEST(Optimizer, KeepsTheMomentsOfWhatItKnewAndBeginsNewOnes) {
+  const torch::Tensor kept = torch::ones({2}).set_requires_grad(true);
+  const torch::Tensor gone = torch::ones({2}).set_requires_grad(true);
+  const torch::Tensor added = torch::ones({2}).set_requires_grad(true);
+  Optimizer optimizer({{"gone", gone}, {"old name", kept}}, OptimizerOptions{});
+  kept.mutable_grad() = torch::tensor({0.1f, 0.2f});
+  optimizer.update({0.1}, 0.3);
+  const torch::Tensor mean = optimizer.slots()[1].mean.clone();
+  const torch::Tensor square = optimizer.slots()[1].square.clone();
+  ASSERT_GT(square.min().item<float>(), 0);
+  optimizer.follow({{"new name", kept}, {"added", added}});
+  ASSERT_EQ(optimizer.slots().size(), 2u);
+  EXPECT_EQ(optimizer.slots()[0].name, "new name");
+  EXPECT_TRUE(torch::equal(optimizer.slots()[0].mean, mean));
+  EXPECT_TRUE(torch::equal(optimizer.slots()[0].square, square));
+  EXPECT_EQ(optimizer.slots()[1].mean.abs().max().item<float>(), 0);
+  EXPECT_EQ(optimizer.updates(), 1u);
+}
+
 TEST(Optimizer, MatricesDecay) {
   torch::Tensor matrix = torch::ones({2, 2}).set_requires_grad(true);
   torch::Tensor vector = torch::ones({2}).set_requires_grad(true);

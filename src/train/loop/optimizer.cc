@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <span>
+#include <utility>
 
 #include "train/loop/adamw.h"
 #include "train/loop/muon.h"
@@ -34,13 +35,24 @@ void update_composed(const torch::Tensor& values, const torch::Tensor& gradient,
 Optimizer::Optimizer(const std::vector<std::pair<std::string, torch::Tensor>>& parameters,
                      const OptimizerOptions& options)
     : options_(options) {
+  follow(parameters);
+}
+
+void Optimizer::follow(const std::vector<std::pair<std::string, torch::Tensor>>& parameters) {
   const torch::NoGradGuard no_gradient;
+  const std::vector<Slot> before = std::exchange(slots_, {});
   for (const auto& [name, values] : parameters)
     slots_.push_back({name, values, torch::zeros_like(values.detach()),
                       torch::zeros_like(values.detach()),
                       values.dim() == 2 && name.find(".layers.") != std::string::npos,
                       name.ends_with(".q_norm.weight") || name.ends_with(".k_norm.weight"),
                       name.ends_with("embed_tokens.weight")});
+  for (Slot& slot : slots_)
+    for (const Slot& known : before)
+      if (known.values.is_same(slot.values)) {
+        slot.mean = known.mean;
+        slot.square = known.square;
+      }
 }
 
 double Optimizer::gradient_norm() const {

@@ -25,6 +25,10 @@ class Optimizer {
   Optimizer(const std::vector<std::pair<std::string, torch::Tensor>>& parameters,
             const OptimizerOptions& options);
 
+  // The model has other parameters from here on. Tensors that were among them keep their moments;
+  // new ones begin with moments of zero, so that their first updates are somewhat smaller.
+  void follow(const std::vector<std::pair<std::string, torch::Tensor>>& parameters);
+
   // Norm of all gradients together; not finite if one of them is not.
   double gradient_norm() const;
   // Applies the gradients, scaled down to the clipping norm where `norm` exceeds it. Parameters

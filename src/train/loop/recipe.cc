@@ -20,6 +20,7 @@ constexpr uint64_t kMaxCount = 1u << 30;
 constexpr uint64_t kMaxLength = uint64_t{1} << 50;
 constexpr size_t kMaxPhases = 1000, kMaxEntries = 1000;
 constexpr size_t kMaxTopK = 65536;
+constexpr size_t kMaxLayers = 1024;
 constexpr uint64_t kMaxNegatives = 1u << 20;
 constexpr double kMaxWeight = 1e6;
 
@@ -33,25 +34,16 @@ const std::vector<std::string_view> kShapeKeys = {
     "rms_norm_eps",    "max_positions", "tied_embeddings", "vocabulary",  "decouple_router",
     "head_reduce",     "query_reduce",  "chunk_reduce",    "aux_loss",    "temperature",
     "skip_handed_over"};
-const std::vector<std::string_view> kPhaseKeys = {"name",
-                                                  "steps",
-                                                  "tokens",
-                                                  "learning_rate",
-                                                  "continue",
-                                                  "schedule",
-                                                  "optimizer",
-                                                  "head_norm_rate",
-                                                  "embedding_rate",
-                                                  "lm_weight",
-                                                  "aux_weight",
-                                                  "aux_loss",
-                                                  "include_positives",
-                                                  "top_k",
-                                                  "negatives",
-                                                  "accumulate",
-                                                  "checkpoint_activations",
-                                                  "batch",
-                                                  "data"};
+const std::vector<std::string_view> kPhaseKeys = {"name",           "insert_layers",
+                                                  "steps",          "tokens",
+                                                  "learning_rate",  "continue",
+                                                  "schedule",       "optimizer",
+                                                  "head_norm_rate", "embedding_rate",
+                                                  "lm_weight",      "aux_weight",
+                                                  "aux_loss",       "include_positives",
+                                                  "top_k",          "negatives",
+                                                  "accumulate",     "checkpoint_activations",
+                                                  "batch",          "data"};
 const std::vector<std::string_view> kScheduleKeys = {"kind", "warmup_steps", "final_share"};
 const std::vector<std::string_view> kBatchKeys = {"documents",           "tokens",
                                                   "max_document_tokens", "share_documents",
@@ -125,7 +117,7 @@ Result<std::string> read_aux_loss(const JsonSection& section, const std::string&
 Result<ModelConfig> read_shape(const JsonSection& model) {
   MSA_TRY(model.check_keys(kShapeKeys));
   ModelConfig shape;
-  MSA_ASSIGN(shape.layers, model.whole("layers", 1, 1024));
+  MSA_ASSIGN(shape.layers, model.whole("layers", 1, kMaxLayers));
   MSA_ASSIGN(shape.hidden, model.whole("hidden", 1, 1u << 20));
   MSA_ASSIGN(shape.feed_forward, model.whole("feed_forward", 1, 1u << 22));
   MSA_ASSIGN(shape.query_heads, model.whole("query_heads", 1, 4096));
@@ -275,6 +267,27 @@ Result<std::vector<size_t>> read_top_k(const JsonSection& section, size_t fallba
   return chosen;
 }
 
+// Places of new layers. How many layers there are by then is not known here.
+Result<std::vector<size_t>> read_insert_layers(const JsonSection& section) {
+  constexpr std::string_view kKey = "insert_layers";
+  const Json* value = section.find(kKey);
+  std::vector<size_t> places;
+  if (!value) return places;
+  const auto wrong = [&] {
+    return section.error(kKey, "is not a list of layers",
+                         fmt::format("give ascending numbers from 0 to {}, such as [3, 6]: a new "
+                                     "layer goes before each of these",
+                                     kMaxLayers));
+  };
+  if (!value->is_array() || value->empty() || value->size() > kMaxLayers) return wrong();
+  for (const Json& place : *value) {
+    if (!place.is_number_unsigned() || place.get<uint64_t>() > kMaxLayers) return wrong();
+    if (!places.empty() && place.get<size_t>() < places.back()) return wrong();
+    places.push_back(place.get<size_t>());
+  }
+  return places;
+}
+
 // true, false, or the share of steps for which it is true.
 Result<double> read_include_positives(const JsonSection& section) {
   constexpr std::string_view kKey = "include_positives";
@@ -295,6 +308,7 @@ Result<Phase> read_phase(const JsonSection& section, size_t top_k, const std::st
   MSA_ASSIGN(phase.name, section.text("name"));
   if (phase.name.empty() || phase.name.size() > 100)
     return section.error("name", "is empty or longer than 100 bytes", "give a short name");
+  MSA_ASSIGN(phase.insert_layers, read_insert_layers(section));
   MSA_ASSIGN(phase.steps, section.whole("steps", 1, kMaxLength, 0));
   MSA_ASSIGN(phase.tokens, section.whole("tokens", 1, kMaxLength, 0));
   if ((phase.steps == 0) == (phase.tokens == 0))

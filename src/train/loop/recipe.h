@@ -41,9 +41,10 @@ enum class OptimizerKind { adamw, muon };
 
 struct Phase {
   std::string name;
-  uint64_t steps = 0, tokens = 0;  // how long: one of the two is not 0
-  double learning_rate = 0;        // the peak
-  double start_rate = 0;           // where the warm-up starts
+  std::vector<size_t> insert_layers;  // Model::insert_layers() before the first step
+  uint64_t steps = 0, tokens = 0;     // how long: one of the two is not 0
+  double learning_rate = 0;           // the peak
+  double start_rate = 0;              // where the warm-up starts
   Schedule schedule;
   OptimizerKind optimizer = OptimizerKind::adamw;
   double head_norm_rate = 1;  // of the gains of q_norm and k_norm, in learning rates

@@ -198,6 +198,10 @@ TEST(Recipe, ValuesAreChecked) {
   expect_error(phase_with(R"("top_k": 0)"), "phases[0].top_k", "from 1");
   expect_error(phase_with(R"("top_k": [])"), "phases[0].top_k", "list");
   expect_error(phase_with(R"("top_k": [1, "2"])"), "phases[0].top_k", "list");
+  expect_error(phase_with(R"("insert_layers": 3)"), "phases[0].insert_layers", "list");
+  expect_error(phase_with(R"("insert_layers": [])"), "phases[0].insert_layers", "list");
+  expect_error(phase_with(R"("insert_layers": [3, 2])"), "phases[0].insert_layers", "ascending");
+  expect_error(phase_with(R"("insert_layers": [-1])"), "phases[0].insert_layers", "0 to 1024");
   expect_error(phase_with(R"("accumulate": -1)"), "phases[0].accumulate", "is -1");
   expect_error(phase_with(R"("accumulate": 1.5)"), "phases[0].accumulate", "is 1.5");
   expect_error(phase_with(R"("aux_loss": "INFO")"), "phases[0].aux_loss", "INFONCE_DECOUPLE");

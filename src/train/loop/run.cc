@@ -124,6 +124,7 @@ class TrainingRun {
   Result<TrainOutcome> run() {
     MSA_TRY(make_folder(options_.out));
     MSA_ASSIGN(const FolderLock lock, FolderLock::take(options_.out));
+    MSA_TRY(check_places());
     MSA_TRY(find_start());
     MSA_TRY(check_data());
     saved_ = Clock::now();
@@ -164,6 +165,8 @@ class TrainingRun {
       return {};
     }
     MSA_ASSIGN(RunState stored, read_state(*newest));
+    const size_t begun = std::min(stored.phase_recipes.size(), recipe_.phases.size());
+    for (size_t i = 0; i < begun; ++i) MSA_TRY(insert_layers(i));
     MSA_TRY(check_belongs(*newest, stored));
     state_ = std::move(stored);
     if (state_.phase_step > 0) begin_negatives();
@@ -174,6 +177,36 @@ class TrainingRun {
     MSA_ASSIGN(LogFile log, LogFile::resume(log_path(), state_.step));
     log_.emplace(std::move(log));
     observer_.message(fmt::format("going on after step {} ({})", state_.step, newest->string()));
+    return {};
+  }
+
+  // Whether all layers that phases refer to will be there.
+  Result<void> check_places() const {
+    size_t layers = model_.config().layers;
+    for (size_t i = 0; i < recipe_.phases.size(); ++i) {
+      const std::vector<size_t>& places = recipe_.phases[i].insert_layers;
+      if (!places.empty() && places.back() > layers)
+        return Error{
+            Code::invalid_argument,
+            fmt::format(
+                "{}: \"phases[{}].insert_layers\" has {}, and the model has {} layers then; "
+                "give numbers from 0 to {}",
+                recipe_.file.string(), i, places.back(), layers, layers)};
+      layers += places.size();
+    }
+    return {};
+  }
+
+  // What phase `number` adds to the model before its first step.
+  Result<void> insert_layers(size_t number) {
+    const Phase& one = recipe_.phases[number];
+    if (one.insert_layers.empty()) return {};
+    if (Result<void> done = model_.insert_layers(one.insert_layers); !done)
+      return Error{done.error().code,
+                   fmt::format("{}: \"phases[{}].insert_layers\": {}", recipe_.file.string(),
+                               number, done.error().message)};
+    optimizer_.follow(model_.parameters());
+    state_.model_config = write_config(model_.config(), "float32");
     return {};
   }
 
@@ -277,6 +310,7 @@ class TrainingRun {
 
   Result<void> run_phase() {
     const Phase& now = phase();
+    if (state_.phase_step == 0) MSA_TRY(insert_layers(state_.phase));
     MSA_ASSIGN(std::unique_ptr<Batcher> batcher, batcher_of_phase(state_.phase));
     if (!state_.batcher.empty()) MSA_TRY(batcher->restore(state_.batcher));
     Prefetcher batches(std::move(batcher), kBatchesAhead);

@@ -44,13 +44,23 @@ class FakeModel final : public Model {
     return parameters_;
   }
   void to(torch::Device) override {}
+  // A vector for each.
+  Result<void> insert_layers(std::span<const size_t> places) override {
+    for (size_t i = 0; i < places.size(); ++i) {
+      ++config_.layers;
+      parameters_.insert(parameters_.begin() + 2, {"layer " + std::to_string(config_.layers),
+                                                   torch::zeros({3}).set_requires_grad(true)});
+    }
+    return {};
+  }
 
   Result<StepResult> step(const Batch& batch, const StepOptions& options) override {
     const TokenId token = batch.doc_tokens.front();
     if (token == kFails) return Error{Code::corrupt, "batch: cannot be used; change it"};
     asked.push_back(options);
     const torch::Tensor x = torch::arange(4, torch::kFloat32).add(static_cast<float>(token) / 10);
-    const torch::Tensor y = torch::matmul(x, parameters_[0].second) * parameters_[1].second;
+    torch::Tensor y = torch::matmul(x, parameters_[0].second) * parameters_[1].second;
+    for (size_t i = 2; i + 1 < parameters_.size(); ++i) y = y + parameters_[i].second;
     StepResult result;
     result.loss = (y - static_cast<double>(options.top_k)).square().mean();
     if (options.negatives) {  // what was kept counts
@@ -286,6 +296,45 @@ TEST_F(TrainingRunTest, ResumesWithTheNegativesThatWereKept) {
     ASSERT_TRUE(resumed.ok()) << resumed.error().message;
     EXPECT_EQ(tensors_of(folder_ / out), tensors_of(folder_ / "whole")) << stop;
   }
+}
+
+TEST_F(TrainingRunTest, ResumesBeforeAndAfterLayersAreInserted) {
+  recipe_.phases[1].insert_layers = {0, 2};
+  FakeModel whole;
+  ASSERT_TRUE(run(whole, options("whole")).ok());
+  ASSERT_EQ(whole.config().layers, 4u);
+  EXPECT_GT(whole.parameters()[2].second.abs().max().item<float>(), 0);
+  for (uint64_t stop = 5; stop <= 10; ++stop) {
+    const std::string out = "stopped" + std::to_string(stop);
+    FakeModel first, second;
+    ASSERT_TRUE(run(first, options(out.c_str(), stop)).ok());
+    EXPECT_EQ(first.config().layers, stop <= 7 ? 2u : 4u) << stop;
+    TrainOptions again = options(out.c_str());
+    again.resume = true;
+    const Result<TrainOutcome> resumed = run(second, again);
+    ASSERT_TRUE(resumed.ok()) << resumed.error().message;
+    EXPECT_EQ(second.config().layers, 4u);
+    EXPECT_EQ(tensors_of(folder_ / out), tensors_of(folder_ / "whole")) << stop;
+  }
+  // A finished run can still be looked at.
+  FakeModel third;
+  TrainOptions again = options("whole");
+  again.resume = true;
+  const Result<TrainOutcome> done = run(third, again);
+  ASSERT_TRUE(done.ok()) << done.error().message;
+  EXPECT_EQ(done->steps, 17u);
+}
+
+TEST_F(TrainingRunTest, PlacesOfLayersAreCheckedBeforeTheFirstStep) {
+  recipe_.phases[0].insert_layers = {2};
+  recipe_.phases[1].insert_layers = {1, 4};
+  FakeModel model;
+  const Result<TrainOutcome> outcome = run(model, options("out"));
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.error().message,
+              testing::AllOf(HasSubstr("recipe.json"), HasSubstr("phases[1].insert_layers"),
+                             HasSubstr("has 4"), HasSubstr("3 layers")));
+  EXPECT_TRUE(model.asked.empty());
 }
 
 // A kill leaves the checkpoint of some earlier step, and a log that is ahead of it.

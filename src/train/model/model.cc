@@ -197,6 +197,14 @@ class TorchModel final : public Model {
     return parameters_.all();
   }
   void to(torch::Device device) override { parameters_.to(device); }
+  Result<void> insert_layers(std::span<const size_t> places) override {
+    return guarded("new layers", [&]() -> Result<void> {
+      MSA_ASSIGN(auto deeper, parameters_.with_layers(config_, places));
+      parameters_ = std::move(deeper.first);
+      config_ = std::move(deeper.second);
+      return {};
+    });
+  }
 
   Result<StepResult> step(const Batch& batch, const StepOptions& options) override {
     return guarded("training step", [&] { return run_step(batch, options); });

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -77,6 +78,12 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   virtual const std::vector<std::pair<std::string, torch::Tensor>>& parameters() const = 0;
   virtual void to(torch::Device device) = 0;
+
+  // Puts a new layer before each of the layers `places` (ascending; the number of layers: after the
+  // last). It routes nothing and changes nothing yet: a copy of the layer below it whose output
+  // matrices are zero. The other parameters stay the tensors that they were, under new names.
+  // Places that are none, and shapes that are too large, are errors and change nothing.
+  virtual Result<void> insert_layers(std::span<const size_t> places) = 0;
 
   // Forward and losses of one batch (spec: stage 1 and 2 under teacher forcing).
   virtual Result<StepResult> step(const Batch& batch, const StepOptions& options) = 0;

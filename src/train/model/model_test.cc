@@ -213,6 +213,56 @@ TEST(Model, EveryParameterLearns) {
     EXPECT_GT(gradient.abs().max().item<double>(), 0) << name;
 }
 
+TEST(Model, InsertedLayersChangeNothingAndLearn) {
+  const Batch batch = random_batch({}, 15);
+  const ModelConfig config = small_config();
+  const std::vector<size_t> places = {0, 3, 3, config.layers};
+  const auto model = small_model();
+  const auto before = model->trace(batch, exact());
+  ASSERT_TRUE(before.ok()) << before.error().message;
+  std::map<std::string, Tensor> known(model->parameters().begin(), model->parameters().end());
+  const Result<void> inserted = model->insert_layers(places);
+  ASSERT_TRUE(inserted.ok()) << inserted.error().message;
+
+  // Where each layer of before is now.
+  const auto now = [&](size_t layer) {
+    return layer + static_cast<size_t>(std::count_if(places.begin(), places.end(),
+                                                     [&](size_t p) { return p <= layer; }));
+  };
+  EXPECT_EQ(model->config().layers, config.layers + places.size());
+  for (size_t i = 0, r = 0; i < config.layers; ++i)
+    if (config.msa.is_router_layer(i)) {
+      EXPECT_EQ(model->config().msa.router_layers.at(r++), static_cast<int>(now(i)));
+    }
+  EXPECT_EQ(model->config().msa.router_layers.size(), config.msa.router_layers.size());
+  const std::map<std::string, Tensor> named(model->parameters().begin(), model->parameters().end());
+  for (size_t i = 0; i < config.layers; ++i) {
+    const auto name = [](size_t layer) { return "model.layers." + std::to_string(layer); };
+    EXPECT_TRUE(known.at(name(i) + ".mlp.up_proj.weight")
+                    .is_same(named.at(name(now(i)) + ".mlp.up_proj.weight")));
+  }
+  EXPECT_TRUE(torch::equal(named.at("model.layers.0.self_attn.q_proj.weight"),
+                           known.at("model.layers.0.self_attn.q_proj.weight")));
+
+  const auto after = model->trace(batch, exact());
+  ASSERT_TRUE(after.ok()) << after.error().message;
+  EXPECT_TRUE(torch::equal(after->logits, before->logits));
+  ASSERT_EQ(after->layers.size(), before->layers.size());
+  for (size_t r = 0; r < before->layers.size(); ++r) {
+    EXPECT_EQ(after->layers[r].layer, model->config().msa.router_layers[r]);
+    EXPECT_EQ(after->layers[r].documents, before->layers[r].documents);
+  }
+  for (const auto& [name, gradient] : gradients(*model, batch, exact()))
+    if (name.ends_with(".o_proj.weight") || name.ends_with(".down_proj.weight")) {
+      EXPECT_GT(gradient.abs().max().item<double>(), 0) << name;
+    }
+
+  // What cannot be done changes nothing.
+  for (const std::vector<size_t>& wrong : {std::vector<size_t>{config.layers + 5}, {2, 1}})
+    EXPECT_FALSE(model->insert_layers(wrong).ok());
+  EXPECT_EQ(model->config().layers, config.layers + places.size());
+}
+
 // The router learns from the auxiliary loss only.
 TEST(Model, RouterLearnsFromTheAuxiliaryLossOnly) {
   const Batch batch = random_batch({}, 14);

@@ -126,6 +126,62 @@ Result<std::pair<Parameters, ModelConfig>> Parameters::read(const std::filesyste
   return std::pair{std::move(parameters), checkpoint.config()};
 }
 
+Result<std::pair<Parameters, ModelConfig>> Parameters::with_layers(
+    const ModelConfig& config, std::span<const size_t> places) const {
+  if (!std::is_sorted(places.begin(), places.end()) ||
+      (!places.empty() && places.back() > config.layers))
+    return Error{Code::invalid_argument,
+                 fmt::format("new layers: their places do not ascend from 0 to {}, the number of "
+                             "layers; correct them",
+                             config.layers)};
+  struct Source {
+    size_t layer;
+    bool copied;
+  };
+  std::vector<Source> sources;  // of each layer of the deeper model
+  ModelConfig deeper = config;
+  deeper.msa.router_layers.clear();
+  auto place = places.begin();
+  for (size_t i = 0; i <= config.layers; ++i) {
+    for (; place != places.end() && *place == i; ++place)
+      sources.push_back({i > 0 ? i - 1 : 0, true});
+    if (i == config.layers) break;
+    if (config.msa.is_router_layer(i))
+      deeper.msa.router_layers.push_back(static_cast<int>(sources.size()));
+    sources.push_back({i, false});
+  }
+  deeper.layers = sources.size();
+  // What could not be read back is not built.
+  Result<ModelConfig> checked = parse_config(write_config(deeper, "float32"), "new layers");
+  if (!checked) return Error{Code::invalid_argument, std::move(checked).error().message};
+
+  const torch::NoGradGuard no_gradient;
+  std::map<std::string, std::pair<std::string, bool>, std::less<>> from;  // name, whether copied
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const std::string before = fmt::format("model.layers.{}.", sources[i].layer);
+    for (const auto& [name, tensor] : list_)
+      if (name.starts_with(before))
+        from[fmt::format("model.layers.{}.{}", i, name.substr(before.size()))] = {
+            name, sources[i].copied};
+  }
+  Parameters parameters;
+  for (const ExpectedTensor& tensor : expected_tensors(deeper)) {
+    const auto known = from.find(tensor.name);
+    if (known == from.end()) {
+      parameters.add(tensor.name, at(tensor.name));
+      continue;
+    }
+    const auto& [name, copied] = known->second;
+    const bool adds_to_residual =
+        name.ends_with(".o_proj.weight") || name.ends_with(".down_proj.weight");
+    const Tensor values = at(name);
+    parameters.add(tensor.name, !copied            ? values
+                                : adds_to_residual ? torch::zeros_like(values.detach())
+                                                   : values.detach().clone());
+  }
+  return std::pair{std::move(parameters), std::move(deeper)};
+}
+
 StepWeights step_weights(const Parameters& parameters, const ModelConfig& config,
                          torch::Dtype compute) {
   StepWeights weights;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,12 @@ class Parameters {
   // Asking for one that the config does not call for is a bug (assert).
   const torch::Tensor& at(std::string_view name) const;
   void to(torch::Device device);
+  // Those of a deeper model: before each of the layers `places` of `config` (ascending; the number
+  // of layers: after the last) a new one that adds nothing to the residual stream yet. It is a copy
+  // of the layer below it, of the first one where there is none, without a router and with output
+  // matrices of zeros. All other tensors are shared with this object.
+  Result<std::pair<Parameters, ModelConfig>> with_layers(const ModelConfig& config,
+                                                         std::span<const size_t> places) const;
 
  private:
   void add(std::string name, torch::Tensor values);
