@@ -17,6 +17,7 @@
 #include "tasks/factbook_extract.h"
 #include "tasks/factbook_facts.h"
 #include "tasks/factbook_invent.h"
+#include "tasks/factbook_letters.h"
 #include "tasks/factbook_names.h"
 #include "tasks/factbook_phrase.h"
 #include "tasks/factbook_records.h"
@@ -29,7 +30,7 @@ struct Settings {
   size_t documents = 24, questions = 14, max_words = 110;
   std::optional<size_t> countries;
   Hops hops = Hops::mixed;
-  double invented = 0.6, renamed = 0.1;
+  double invented = 0.6, renamed = 0.1, lookalikes = 0;
 };
 
 constexpr std::string_view kName = "factbook";
@@ -187,28 +188,56 @@ class FactbookTask::Builder {
     }
   }
 
+  // The two to four letters that the next country's name begins with, as one of the sample does;
+  // mostly empty: any name.
+  std::string start_of_name() {
+    if (task_.settings_.lookalikes == 0 || entities_.empty() ||
+        !draw_.chance(task_.settings_.lookalikes))
+      return {};
+    const std::string& like = entities_[draw_.below(entities_.size())].name;
+    size_t end = 0;
+    for (uint64_t letters = 2 + draw_.below(3); letters > 0 && end < like.size(); --letters)
+      end += letter_at(like, end);  // 0 where the word ends
+    return like.substr(0, end);
+  }
+
+  // A real country of this split whose name begins so; any one, where none does.
+  uint32_t some_country(std::string_view start) {
+    if (!start.empty()) {
+      std::vector<uint32_t> similar;
+      for (const uint32_t country : task_.asked_)
+        if (task_.records_->countries()[country].name.starts_with(start) &&
+            std::ranges::find(entities_, task_.records_->countries()[country].name,
+                              &Entity::name) == entities_.end())
+          similar.push_back(country);
+      if (!similar.empty()) return similar[draw_.below(similar.size())];
+    }
+    return task_.asked_[draw_.below(task_.asked_.size())];
+  }
+
   void choose_countries() {
     const size_t count = task_.settings_.countries.value_or(3 + draw_.below(4));
     while (entities_.size() < count) {
       Entity entity;
+      const std::string start = start_of_name();
       const bool is_invented = draw_.chance(task_.settings_.invented);
       const bool is_renamed = !is_invented && draw_.chance(task_.settings_.renamed);
       if (is_invented || is_renamed) {
         entity.base = task_.bases_[draw_.below(task_.bases_.size())];
-        const bool sibling = is_invented && !entities_.empty() && draw_.chance(0.25);
+        const bool sibling =
+            is_invented && start.empty() && !entities_.empty() && draw_.chance(0.25);
         entity.invented = task_.inventor_.country(
             entity.base, draw_.bits(),
-            sibling ? std::string_view(entities_.back().name) : std::string_view());
+            sibling ? std::string_view(entities_.back().name) : std::string_view(), start);
         if (is_renamed) {
-          const Country& other =
-              task_.records_->countries()[task_.asked_[draw_.below(task_.asked_.size())]];
+          const Country& other = task_.records_->countries()[some_country(start)];
           entity.invented->name = other.name;
           entity.invented->asked = other.asked;
         }
         entity.name = entity.invented->name;
         entity.asked = entity.invented->asked;
       } else {
-        entity.base = task_.asked_[draw_.below(task_.asked_.size())];
+        entity.base = some_country(start);
         entity.name = task_.records_->countries()[entity.base].name;
         entity.asked = task_.records_->countries()[entity.base].asked;
       }
@@ -420,13 +449,15 @@ Result<Settings> read_settings(const TaskOptions& options) {
       MSA_TRY(read_share(kName, name, value, settings.invented));
     } else if (name == "renamed") {
       MSA_TRY(read_share(kName, name, value, settings.renamed));
+    } else if (name == "lookalikes") {
+      MSA_TRY(read_share(kName, name, value, settings.lookalikes));
     } else if (name == "hops") {
       MSA_TRY(read_hops(kName, name, value, settings.hops));
     } else {
       return Error{
           Code::invalid_argument,
           fmt::format("task factbook: no setting '{}'; known are documents, questions, countries, "
-                      "hops, invented, renamed and max_words",
+                      "hops, invented, renamed, lookalikes and max_words",
                       name)};
     }
   }
@@ -452,6 +483,7 @@ TaskDescription describe_factbook_task() {
            {"invented", "share of countries that are invented (0.6; in tests 0)"},
            {"renamed",
             "share of the others that have a real name and invented records (0.1; in tests 0)"},
+           {"lookalikes", "share of countries whose name begins as another's of the sample (0)"},
            {"max_words", "records are cut after so many words, and answers stand before (110)"}}};
 }
 

@@ -237,19 +237,20 @@ bool Inventor::is_known(std::string_view word) const {
   return known_words_.contains(lower(word));
 }
 
-std::string Inventor::new_word(uint64_t seed, size_t length) const {
+std::string Inventor::new_word(uint64_t seed, size_t length, std::string_view start) const {
   for (uint64_t attempt = 0;; ++attempt) {
-    std::string word = invented_word(mix(seed, attempt), length, split_);
+    std::string word = invented_word(mix(seed, attempt), length, split_, start);
     if (!is_known(word)) return word;
   }
 }
 
-InventedCountry Inventor::country(uint32_t base, uint64_t seed, std::string_view sibling) const {
+InventedCountry Inventor::country(uint32_t base, uint64_t seed, std::string_view sibling,
+                                  std::string_view start) const {
   InventedCountry country;
   country.base = base;
   country.seed = seed;
   const uint64_t salt = mix(seed, 1);
-  const std::string word = new_word(salt, 4 + salt % 6);
+  const std::string word = new_word(salt, 4 + salt % 6, start);
   country.adjective = adjective_of(word, salt);
   if (!sibling.empty()) {
     const size_t space = sibling.rfind(' ');
@@ -263,6 +264,8 @@ InventedCountry Inventor::country(uint32_t base, uint64_t seed, std::string_view
                                                           "New ",   "Upper ", "Lower ", "Greater "};
       country.name = std::string(kFirst[(salt >> 8) % kFirst.size()]) + std::string(last);
     }
+  } else if (!start.empty()) {
+    country.name = word;
   } else {
     switch ((salt >> 20) % 12) {
       case 0: country.name = word + " Islands"; break;

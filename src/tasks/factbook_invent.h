@@ -31,7 +31,9 @@ class Inventor {
   Inventor(std::shared_ptr<const Records> records, Split split);
 
   // `sibling`: the name of a country to be confused with: the new name shares a word with it.
-  InventedCountry country(uint32_t base, uint64_t seed, std::string_view sibling = {}) const;
+  // `start`: letters that the new name begins with, where it is not a sibling's.
+  InventedCountry country(uint32_t base, uint64_t seed, std::string_view sibling = {},
+                          std::string_view start = {}) const;
   // Record `record` of country.base as one of `country`.
   SampleDocument document(uint32_t record, const InventedCountry& country) const;
   // A real record's text with names of held-out countries replaced by others.
@@ -51,7 +53,7 @@ class Inventor {
   std::string number(std::string_view old, std::string_view after, uint64_t seed) const;
   bool is_known(std::string_view word) const;
   // An invented word that does not stand in the Factbook.
-  std::string new_word(uint64_t seed, size_t length) const;
+  std::string new_word(uint64_t seed, size_t length, std::string_view start = {}) const;
 
   std::shared_ptr<const Records> records_;
   Split split_;

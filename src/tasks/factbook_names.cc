@@ -19,8 +19,7 @@ constexpr std::array<std::string_view, 20> kCodas = {"",  "",   "",   "",   "", 
                                                      "r", "ng", "rn", "ld", "sh", "st"};
 constexpr std::array<std::string_view, 5> kEndings = {"ian", "ese", "i", "an", "ish"};
 
-std::string syllables(uint64_t seed, size_t length) {
-  std::string word;
+std::string syllables(uint64_t seed, size_t length, std::string word) {
   for (uint64_t i = 0; word.size() < length || word.size() < 3; ++i) {
     const uint64_t bits = mix(seed, i);
     word += kOnsets[bits % kOnsets.size()];
@@ -43,14 +42,18 @@ uint64_t mix(uint64_t a, uint64_t b) {
   return z ^ (z >> 31);
 }
 
-std::string invented_word(uint64_t seed, size_t length, Split split) {
-  length = std::clamp<size_t>(length, 4, 11);
+std::string invented_word(uint64_t seed, size_t length, Split split, std::string_view start) {
+  length = std::clamp<size_t>(length, std::max<size_t>(4, start.size() + 1), 11);
+  std::string beginning(start);
+  std::ranges::transform(beginning, beginning.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
   // A quarter of all words belongs to the test split, by their hash.
   for (uint64_t attempt = 0;; ++attempt) {
-    std::string word = syllables(mix(seed, attempt), length);
+    std::string word = syllables(mix(seed, attempt), length, beginning);
     const bool test = hash64(word) % 4 == 0;
     if (test != (split == Split::test)) continue;
-    word[0] = static_cast<char>(word[0] - 'a' + 'A');
+    if (word[0] >= 'a' && word[0] <= 'z') word[0] = static_cast<char>(word[0] - 'a' + 'A');
     return word;
   }
 }

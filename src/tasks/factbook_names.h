@@ -13,9 +13,10 @@ namespace msa::factbook {
 // A well-mixed number of two (the finalizer of SplitMix64).
 uint64_t mix(uint64_t a, uint64_t b);
 
-// A capitalized word of syllables, about `length` letters long; the same for the same arguments.
-// Words of the train and the test split are different: never the same word in both.
-std::string invented_word(uint64_t seed, size_t length, Split split);
+// A capitalized word of syllables, about `length` letters long, that begins with `start` (letters
+// of any case); the same for the same arguments. Words of the train and the test split are
+// different: never the same word in both.
+std::string invented_word(uint64_t seed, size_t length, Split split, std::string_view start = {});
 
 // The same word in the letter case of `like`: "TEBBOUNE" -> "DORVAL".
 std::string in_case_of(std::string_view like, std::string word);

@@ -531,6 +531,33 @@ TEST(Factbook, FewCountriesGiveManyFields) {
   EXPECT_GT(fields_asked, 8);
 }
 
+// Chad and Chile, Dorvan and Dorsk.
+TEST(Factbook, LookalikesHaveNamesThatBeginAlike) {
+  const auto alike = [](const char* lookalikes) {
+    const Task* const task =
+        make(Split::train,
+             {{"documents", "80"}, {"countries", "8"}, {"hops", "1"}, {"lookalikes", lookalikes}});
+    double share = 0;
+    for (uint64_t i = 0; i < 100; ++i) {
+      std::map<std::string, std::set<std::string>> names;  // by their first two letters
+      for (const SampleDocument& document : task->sample(i).documents) {
+        const std::string name = document.title.substr(0, document.title.find(": "));
+        names[name.substr(0, 2)].insert(name);
+      }
+      double all = 0, with_others = 0;
+      for (const auto& [start, same] : names) {
+        all += static_cast<double>(same.size());
+        if (same.size() > 1) with_others += static_cast<double>(same.size());
+      }
+      EXPECT_EQ(all, 8);
+      share += with_others / all / 100;
+    }
+    return share;
+  };
+  EXPECT_LT(alike("0"), 0.4);
+  EXPECT_GT(alike("0.9"), 0.7);  // some real names begin like no other
+}
+
 TEST(Factbook, WrongSettingsAndFilesAreErrors) {
   const auto fails = [](const TaskOptions& options, Code code, const auto& message) {
     const auto task = make_factbook_task(options);
