@@ -102,6 +102,8 @@ Score score_answer(std::string_view answer, std::span<const std::string> expecte
   for (const std::string& value : values)
     found += plain.find(lower(value)) != std::string::npos ? 1 : 0;
   score.values = static_cast<double>(found) / static_cast<double>(values.size());
+  // Nobody said in which order: the same words make the same answer.
+  if (values.size() > 1 && score.f1 == 1) score.exact = 1;
   score.accuracy = score.values;
   return score;
 }

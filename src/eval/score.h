@@ -13,7 +13,8 @@ std::string normalise(std::string_view text);
 
 // Scores from 0 to 1 of an answer, each against the expected text that fits best.
 struct Score {
-  double exact = 0;     // the normalised texts are the same
+  // The normalised texts are the same; where several values are asked for, in any order.
+  double exact = 0;
   double f1 = 0;        // harmonic mean of precision and recall of normalised words
   double contains = 0;  // the words of an expected text stand in the answer, one after another
   // Share of the values that occur anywhere in the answer, whatever the case of ASCII letters (as

@@ -54,6 +54,10 @@ TEST(Score, ValuesAreFoundAnywhereWhateverTheirCase) {
   EXPECT_DOUBLE_EQ(s.values, 2.0 / 3);
   EXPECT_DOUBLE_EQ(s.accuracy, s.values);
   EXPECT_EQ(s.exact, 0);
+  EXPECT_EQ(score("456, abcdef and 123", {"123, 456, ABCdef"}, {"123", "456", "ABCdef"}).exact, 0);
+  EXPECT_EQ(score("456, abcdef, 123", {"123, 456, ABCdef"}, {"123", "456", "ABCdef"}).exact, 1);
+  EXPECT_EQ(score("456, 456, 123", {"123, 456, ABCdef"}, {"123", "456", "ABCdef"}).exact, 0);
+  EXPECT_EQ(score("blue the whale", {"whale blue"}, {"whale blue"}).exact, 0);
   const Score without = score("code 7 it is", {"code 7"});
   EXPECT_EQ(without.values, 1);
   EXPECT_EQ(without.accuracy, 0);
