@@ -197,14 +197,16 @@ def draw(report, beside):
     tokens = [row["tokens"] for row in rows]
 
     figure, axes = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
-    for kind in rows[0]["kinds"]:
+    below = 104  # names stand beside the ends of their lines, one below the other
+    for kind in sorted(rows[0]["kinds"], key=lambda kind: -rows[-1]["kinds"][kind]):
         axes.plot(tokens, [100 * row["kinds"][kind] for row in rows], "-", color="#9aa3ad", linewidth=0.8)
-        axes.annotate(kind.removeprefix("needle-"), (tokens[-1], 100 * rows[-1]["kinds"][kind]), fontsize="x-small",
-                      color="#66707a", xytext=(4, -2), textcoords="offset points")
+        below = min(below - 3.2, 100 * rows[-1]["kinds"][kind])
+        axes.annotate(kind.removeprefix("needle-"), (tokens[-1], below), fontsize="x-small",
+                      color="#66707a", xytext=(6, -2), textcoords="offset points")
     axes.plot(tokens, [100 * row["brought_in_all"] for row in rows], "s--", color="#97bbf5",
               label="right documents handed over, mean of eight")
     axes.plot(tokens, [100 * row["accuracy"] for row in rows], "o-", color="#4269d0", label="answers right, mean of eight")
-    axes.set(xscale="log", ylim=(0, 100), xlabel="tokens in memory", ylabel="%",
+    axes.set(xscale="log", ylim=(0, 105), xlabel="tokens in memory", ylabel="%",
              title=f"{report['model']}: needle tasks, {report['questions']} questions a size")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
