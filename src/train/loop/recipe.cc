@@ -402,6 +402,9 @@ Result<void> read_phases(const Json& root, const JsonSection& top, size_t top_k,
   if (defaults) {
     const JsonSection section(recipe.file, "defaults", *defaults);
     MSA_TRY(section.check_keys(kPhaseKeys));
+    if (section.has("insert_layers"))
+      return section.error("insert_layers", "would be done in every phase",
+                           "give it in the phase that it is for");
     MSA_TRY(section.section("schedule").check_keys(kScheduleKeys));
     MSA_TRY(section.section("batch").check_keys(kBatchKeys));
   }

@@ -228,6 +228,8 @@ TEST(Recipe, ValuesAreChecked) {
                "phases[0].data[0].reading_share", "1.1");
   expect_error(recipe_with(R"("phases": [{"name": "a", "steps": 1, "data": [{"task": "x"}]}])"),
                "phases[0].learning_rate", "missing");
+  expect_error(recipe_with(R"("defaults": {"insert_layers": [1]}, "phases": [{"name": "a"}])"),
+               "defaults.insert_layers", "every phase");
   expect_error(recipe_with(R"("defaults": {"steps": 0}, "phases": [{"name": "a"}])"),
                "defaults.steps", "is 0");
   const std::string start = R"({"tokenizer": "t", "phases": [], "model": {"layers": 4,
