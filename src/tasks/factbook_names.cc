@@ -43,7 +43,7 @@ uint64_t mix(uint64_t a, uint64_t b) {
 }
 
 std::string invented_word(uint64_t seed, size_t length, Split split, std::string_view start) {
-  length = std::clamp<size_t>(length, std::max<size_t>(4, start.size() + 1), 11);
+  length = std::max(std::clamp<size_t>(length, 4, 11), start.size() + 1);
   std::string beginning(start);
   std::ranges::transform(beginning, beginning.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
