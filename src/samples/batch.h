@@ -85,6 +85,9 @@ struct BatchOptions {
   // weight 1) in the second half: the exercise that starts copying.
   double repeat_share = 0;
   size_t repeat_tokens = 64;  // of one such half
+  // A sequence's tokens are drawn from at most so many, from 2 on, so that the token before does
+  // not tell which comes next, and more of what was read must. 0: from all.
+  size_t repeat_vocabulary = 0;
   // Share of samples that become reading exercises: sequences without a memory in which the texts
   // of at most so many documents were handed over, and question after question about them is
   // answered (answer labels). Many more answers per token than with a sequence for each. Which

@@ -29,6 +29,7 @@ constexpr double kFewestDocumentTokens = 32;  // the longest number twice, and s
 constexpr double kMostWeight = 1e6;
 // Sequences that are repeated have at least so many tokens.
 constexpr size_t kFewestRepeated = 8;
+constexpr uint64_t kFewestDistinct = 2;  // of them
 // Of the sources that a batcher reads, which may have its seed: keeps the random numbers apart.
 constexpr uint64_t kSeedOfBatches = 0x6261746368657321;
 constexpr uint64_t kSeedOfReading = 0x72656164696e6721;
@@ -66,6 +67,8 @@ Result<void> check(const BatchOptions& options) {
        options.repeat_share > 0
            ? std::max<double>(kFewestRepeated, static_cast<double>(options.tokens) / 4)
            : kMostTokens},
+      {"repeat_vocabulary", static_cast<double>(options.repeat_vocabulary),
+       options.repeat_vocabulary > 0 ? double{kFewestDistinct} : 0, kMostTokens},
   };
   for (const Range& range : ranges)
     if (!(range.value >= range.least && range.value <= range.most))  // NaN too
@@ -445,6 +448,26 @@ class Step {
     tokens.insert(tokens.end(), end.begin(), end.end());
   }
 
+  std::vector<TokenId> random_tokens(size_t count) {
+    std::vector<TokenId> few, tokens;
+    if (options_.repeat_vocabulary > 0)
+      for (uint64_t i = random_.between(kFewestDistinct, options_.repeat_vocabulary); i > 0; --i)
+        few.push_back(random_.pick(ordinary_));
+    const std::span<const TokenId> from = few.empty() ? ordinary_ : few;
+    for (size_t i = 0; i < count; ++i) tokens.push_back(random_.pick(from));
+    return tokens;
+  }
+
+  // Of tokens whose second half is the first again: the place from which on that is sure, because
+  // the second half up to it occurs nowhere else. Their number, if there is none.
+  static size_t first_known(const std::vector<TokenId>& tokens) {
+    const auto middle = tokens.begin() + static_cast<ptrdiff_t>(tokens.size() / 2);
+    for (auto seen = middle; seen != tokens.end(); ++seen)
+      if (std::search(tokens.begin() + 1, seen + 1, middle, seen + 1) == middle)
+        return static_cast<size_t>(seen - tokens.begin());
+    return tokens.size();
+  }
+
   // Fills what the budget keeps free with sequences of random tokens that come twice.
   void add_repeats() {
     size_t left = options_.tokens - budget();
@@ -456,13 +479,18 @@ class Step {
       query.group = -1;
       query.repeats = true;
       QuerySequence& sequence = query.sequence;
-      for (size_t i = 0; i < half; ++i) sequence.tokens.push_back(random_.pick(ordinary_));
-      for (size_t i = 0; i < half; ++i) sequence.tokens.push_back(sequence.tokens[i]);
+      // Few tokens, and fewer that differ, may never tell which part of them is said again.
+      constexpr int kDraws = 8;
+      size_t known = 2 * half;
+      for (int draw = 0; draw < kDraws && known + 1 >= 2 * half; ++draw) {
+        sequence.tokens = random_tokens(half);
+        for (size_t i = 0; i < half; ++i) sequence.tokens.push_back(sequence.tokens[i]);
+        known = first_known(sequence.tokens);
+      }
       sequence.routes.assign(2 * half, 0);
       sequence.kinds.assign(2 * half, LabelKind::text);
       sequence.labels.assign(2 * half, -1);
-      // Nothing says that the second half begins; from its first token on all is known.
-      for (size_t i = half; i + 1 < 2 * half; ++i) sequence.labels[i] = sequence.tokens[i + 1];
+      for (size_t i = known; i + 1 < 2 * half; ++i) sequence.labels[i] = sequence.tokens[i + 1];
       left -= 2 * half;
     }
   }

@@ -240,6 +240,7 @@ TEST(Batcher, OptionsAreKept) {
     options.document_weight = random.chance(0.5) ? 0.75f : 0.0f;
     options.repeat_share = random.chance(0.5) ? 0.4 : 0;
     options.repeat_tokens = random.between(8, 300);
+    options.repeat_vocabulary = random.chance(0.5) ? random.between(2, 40) : 0;
     const auto from = batcher(options, testing::random_sample, i);
     for (int step = 0; step < 3; ++step) {
       const Batch batch = next(*from);
@@ -421,14 +422,18 @@ TEST(Batcher, MoreDocumentsThanNumbersOfTheLengthAskedFor) {
   EXPECT_LT(*numbers.rbegin(), 1000u);
 }
 
-TEST(Batcher, Repeats) {
+class BatcherRepeats : public ::testing::TestWithParam<size_t> {};
+
+TEST_P(BatcherRepeats, SequencesOfRandomTokens) {
   BatchOptions options;
+  options.repeat_vocabulary = GetParam();
   options.tokens = 4000;
   options.documents = 2;
   options.repeat_share = 0.5;
   options.repeat_tokens = 20;
   const auto from = batcher(options, testing::random_sample);
   std::set<std::vector<TokenId>> seen;
+  size_t unknown = 0, fewest = 20, most = 0;
   for (int i = 0; i < 3; ++i) {
     const Batch batch = next(*from);
     check_shape(batch, options);
@@ -447,18 +452,39 @@ TEST(Batcher, Repeats) {
       EXPECT_TRUE(std::equal(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(half),
                              tokens.begin() + static_cast<std::ptrdiff_t>(half)));
       EXPECT_TRUE(seen.insert({tokens.begin(), tokens.end()}).second);
+      const size_t distinct = std::set<TokenId>(tokens.begin(), tokens.end()).size();
+      fewest = std::min(fewest, distinct);
+      most = std::max(most, distinct);
       for (size_t t = 0; t < 2 * half; ++t) {
+        // Whether the second half's tokens up to this one occur at one place before it only.
+        size_t places = 0;
+        for (size_t length = t + 1 - std::min(half, t + 1), p = 0; length > 0 && p < half; ++p)
+          places += std::equal(tokens.begin() + static_cast<std::ptrdiff_t>(p),
+                               tokens.begin() + static_cast<std::ptrdiff_t>(p + length),
+                               tokens.begin() + static_cast<std::ptrdiff_t>(half));
+        const bool known = t >= half && t + 1 < 2 * half && places == 1;
+        unknown += t >= half && t + 1 < 2 * half && !known;
         EXPECT_FALSE(tokenizer().is_special(tokens[t]));
         EXPECT_FALSE(tokenizer().token_bytes(tokens[t]).empty());
         EXPECT_EQ(batch.routes[begin + t], 0);
-        EXPECT_EQ(batch.labels[begin + t] >= 0, t >= half && t + 1 < 2 * half);
+        EXPECT_EQ(batch.labels[begin + t], known ? tokens[t + 1] : -1);
         EXPECT_EQ(batch.label_kinds[begin + t], LabelKind::text);
       }
     }
     EXPECT_GT(repeated, 1980u);
     EXPECT_LE(repeated, 2000u);
   }
+  if (options.repeat_vocabulary > 0) {
+    EXPECT_LE(most, options.repeat_vocabulary);
+    EXPECT_LE(fewest, 2u);
+    EXPECT_GT(unknown, seen.size() / 4);
+  } else {
+    EXPECT_GT(most, 15u);
+    EXPECT_LT(unknown, seen.size() / 4);
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(Vocabulary, BatcherRepeats, ::testing::Values(0, 2, 6));
 
 TEST(Batcher, SubjectsAreTitlesOrFirstWords) {
   BatchOptions options;
@@ -680,6 +706,8 @@ TEST(Batcher, RefusesOptionsThatMakeNoSense) {
               HasSubstr("batch.reading_documents: 0"));
   EXPECT_THAT(message_of(with([](O& o) { o.repeat_tokens = 7; })),
               HasSubstr("batch.repeat_tokens: 7"));
+  EXPECT_THAT(message_of(with([](O& o) { o.repeat_vocabulary = 1; })),
+              HasSubstr("batch.repeat_vocabulary: 1"));
   EXPECT_THAT(message_of(with([](O& o) {
                 o.repeat_share = 0.1;
                 o.repeat_tokens = 3000;

@@ -45,14 +45,23 @@ const std::vector<std::string_view> kPhaseKeys = {"name",           "insert_laye
                                                   "accumulate",     "checkpoint_activations",
                                                   "batch",          "data"};
 const std::vector<std::string_view> kScheduleKeys = {"kind", "warmup_steps", "final_share"};
-const std::vector<std::string_view> kBatchKeys = {"documents",           "tokens",
-                                                  "max_document_tokens", "share_documents",
-                                                  "max_number_digits",   "number_weight",
-                                                  "answer_weight",       "text_weight",
-                                                  "document_weight",     "repeat_share",
-                                                  "repeat_tokens",       "reading_share",
-                                                  "reading_documents",   "one_document_per_step",
-                                                  "detour_share",        "sequences_per_question"};
+const std::vector<std::string_view> kBatchKeys = {"documents",
+                                                  "tokens",
+                                                  "max_document_tokens",
+                                                  "share_documents",
+                                                  "max_number_digits",
+                                                  "number_weight",
+                                                  "answer_weight",
+                                                  "text_weight",
+                                                  "document_weight",
+                                                  "repeat_share",
+                                                  "repeat_tokens",
+                                                  "repeat_vocabulary",
+                                                  "reading_share",
+                                                  "reading_documents",
+                                                  "one_document_per_step",
+                                                  "detour_share",
+                                                  "sequences_per_question"};
 const std::vector<std::string_view> kEntryKeys = {"task",     "file",   "split",        "seed",
                                                   "settings", "weight", "reading_share"};
 const std::vector<std::string_view> kOptimizerKeys = {"betas", "eps", "weight_decay", "clip"};
@@ -188,6 +197,8 @@ Result<BatchOptions> read_batch(const JsonSection& section) {
   MSA_ASSIGN(batch.document_weight, read_weight(section, "document_weight", batch.document_weight));
   MSA_ASSIGN(batch.repeat_share, section.real("repeat_share", 0, 0.9, batch.repeat_share));
   MSA_ASSIGN(batch.repeat_tokens, section.whole("repeat_tokens", 2, 1u << 20, batch.repeat_tokens));
+  MSA_ASSIGN(batch.repeat_vocabulary,
+             section.whole("repeat_vocabulary", 0, 1u << 20, batch.repeat_vocabulary));
   MSA_ASSIGN(batch.reading_share, section.real("reading_share", 0, 1, batch.reading_share));
   MSA_ASSIGN(batch.reading_documents,
              section.whole("reading_documents", 1, 1u << 16, batch.reading_documents));

@@ -63,7 +63,7 @@ TEST(Recipe, ReadsEverything) {
        "batch": {"documents": 16, "tokens": 2048, "max_document_tokens": 100,
                  "share_documents": false, "max_number_digits": 3, "number_weight": 2,
                  "answer_weight": 0.5, "text_weight": 0.25, "document_weight": 0.3,
-                 "repeat_share": 0.1, "repeat_tokens": 32, "reading_share": 0.5,
+                 "repeat_share": 0.1, "repeat_tokens": 32, "repeat_vocabulary": 12, "reading_share": 0.5,
                  "reading_documents": 2, "one_document_per_step": true, "detour_share": 0.25,
                  "sequences_per_question": 2},
        "data": [{"task": "encyclopaedia", "split": "train", "seed": 7, "weight": 2,
@@ -118,6 +118,7 @@ TEST(Recipe, ReadsEverything) {
   EXPECT_EQ(one.batch.reading_documents, 2u);
   EXPECT_TRUE(one.batch.one_document_per_step);
   EXPECT_EQ(one.batch.detour_share, 0.25);
+  EXPECT_EQ(one.batch.repeat_vocabulary, 12u);
   EXPECT_EQ(one.batch.sequences_per_question, 2u);
   EXPECT_EQ(one.accumulate, 2u);
   EXPECT_EQ(one.schedule.kind, ScheduleKind::linear);
