@@ -16,7 +16,7 @@ model=${1:-models/demo}
 # About countries that the demo model was not trained on. The first three are chosen because it gets
 # them right, the third by way of two documents; the last one because it does not.
 questions=("How many nuclear reactors does Sweden run?"
-  "How many people live in Ghana?"
+  "How many people live in Brazil?"
   "Could you tell me the number of World Heritage Sites in the country that has Emi Koussi as its highest point?"
   "How many people live in Chad?")
 [[ -z ${QUESTION:-} ]] || questions=("$QUESTION")
@@ -67,7 +67,7 @@ for question in "${questions[@]}"; do
 done
 
 say "These questions are chosen. Of questions that were not, about countries it was not trained on, this
-small model finds the right record for 71 of 100 and answers 58 rightly (models/demo/README.md). Ask
+small model finds the right record for 71 of 100 and answers 60 rightly (models/demo/README.md). Ask
 your own:
 
   QUESTION=\"…\" scripts/demo.sh

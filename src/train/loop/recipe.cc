@@ -34,16 +34,27 @@ const std::vector<std::string_view> kShapeKeys = {
     "rms_norm_eps",    "max_positions", "tied_embeddings", "vocabulary",  "decouple_router",
     "head_reduce",     "query_reduce",  "chunk_reduce",    "aux_loss",    "temperature",
     "skip_handed_over"};
-const std::vector<std::string_view> kPhaseKeys = {"name",           "insert_layers",
-                                                  "steps",          "tokens",
-                                                  "learning_rate",  "continue",
-                                                  "schedule",       "optimizer",
-                                                  "head_norm_rate", "embedding_rate",
-                                                  "lm_weight",      "aux_weight",
-                                                  "aux_loss",       "include_positives",
-                                                  "top_k",          "negatives",
-                                                  "accumulate",     "checkpoint_activations",
-                                                  "batch",          "data"};
+const std::vector<std::string_view> kPhaseKeys = {"name",
+                                                  "insert_layers",
+                                                  "router_layers",
+                                                  "steps",
+                                                  "tokens",
+                                                  "learning_rate",
+                                                  "continue",
+                                                  "schedule",
+                                                  "optimizer",
+                                                  "head_norm_rate",
+                                                  "embedding_rate",
+                                                  "lm_weight",
+                                                  "aux_weight",
+                                                  "aux_loss",
+                                                  "include_positives",
+                                                  "top_k",
+                                                  "negatives",
+                                                  "accumulate",
+                                                  "checkpoint_activations",
+                                                  "batch",
+                                                  "data"};
 const std::vector<std::string_view> kScheduleKeys = {"kind", "warmup_steps", "final_share"};
 const std::vector<std::string_view> kBatchKeys = {"documents",
                                                   "tokens",
@@ -278,25 +289,24 @@ Result<std::vector<size_t>> read_top_k(const JsonSection& section, size_t fallba
   return chosen;
 }
 
-// Places of new layers. How many layers there are by then is not known here.
-Result<std::vector<size_t>> read_insert_layers(const JsonSection& section) {
-  constexpr std::string_view kKey = "insert_layers";
-  const Json* value = section.find(kKey);
-  std::vector<size_t> places;
-  if (!value) return places;
+// Ascending numbers of layers. How many layers there are by then is not known here.
+Result<std::vector<size_t>> read_layers(const JsonSection& section, std::string_view key,
+                                        std::string_view meaning) {
+  const Json* value = section.find(key);
+  std::vector<size_t> layers;
+  if (!value) return layers;
   const auto wrong = [&] {
-    return section.error(kKey, "is not a list of layers",
-                         fmt::format("give ascending numbers from 0 to {}, such as [3, 6]: a new "
-                                     "layer goes before each of these",
-                                     kMaxLayers));
+    return section.error(key, "is not a list of layers",
+                         fmt::format("give ascending numbers from 0 to {}, such as [3, 6]: {}",
+                                     kMaxLayers, meaning));
   };
   if (!value->is_array() || value->empty() || value->size() > kMaxLayers) return wrong();
-  for (const Json& place : *value) {
-    if (!place.is_number_unsigned() || place.get<uint64_t>() > kMaxLayers) return wrong();
-    if (!places.empty() && place.get<size_t>() < places.back()) return wrong();
-    places.push_back(place.get<size_t>());
+  for (const Json& layer : *value) {
+    if (!layer.is_number_unsigned() || layer.get<uint64_t>() > kMaxLayers) return wrong();
+    if (!layers.empty() && layer.get<size_t>() < layers.back()) return wrong();
+    layers.push_back(layer.get<size_t>());
   }
-  return places;
+  return layers;
 }
 
 // true, false, or the share of steps for which it is true.
@@ -319,7 +329,10 @@ Result<Phase> read_phase(const JsonSection& section, size_t top_k, const std::st
   MSA_ASSIGN(phase.name, section.text("name"));
   if (phase.name.empty() || phase.name.size() > 100)
     return section.error("name", "is empty or longer than 100 bytes", "give a short name");
-  MSA_ASSIGN(phase.insert_layers, read_insert_layers(section));
+  MSA_ASSIGN(phase.insert_layers,
+             read_layers(section, "insert_layers", "a new layer goes before each of these"));
+  MSA_ASSIGN(phase.router_layers,
+             read_layers(section, "router_layers", "only these route from then on"));
   MSA_ASSIGN(phase.steps, section.whole("steps", 1, kMaxLength, 0));
   MSA_ASSIGN(phase.tokens, section.whole("tokens", 1, kMaxLength, 0));
   if ((phase.steps == 0) == (phase.tokens == 0))
@@ -413,9 +426,10 @@ Result<void> read_phases(const Json& root, const JsonSection& top, size_t top_k,
   if (defaults) {
     const JsonSection section(recipe.file, "defaults", *defaults);
     MSA_TRY(section.check_keys(kPhaseKeys));
-    if (section.has("insert_layers"))
-      return section.error("insert_layers", "would be done in every phase",
-                           "give it in the phase that it is for");
+    for (const char* key : {"insert_layers", "router_layers"})
+      if (section.has(key))
+        return section.error(key, "would be done in every phase",
+                             "give it in the phase that it is for");
     MSA_TRY(section.section("schedule").check_keys(kScheduleKeys));
     MSA_TRY(section.section("batch").check_keys(kBatchKeys));
   }

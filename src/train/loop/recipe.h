@@ -42,6 +42,7 @@ enum class OptimizerKind { adamw, muon };
 struct Phase {
   std::string name;
   std::vector<size_t> insert_layers;  // Model::insert_layers() before the first step
+  std::vector<size_t> router_layers;  // then Model::keep_routers(); none: those of before
   uint64_t steps = 0, tokens = 0;     // how long: one of the two is not 0
   double learning_rate = 0;           // the peak
   double start_rate = 0;              // where the warm-up starts

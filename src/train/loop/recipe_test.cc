@@ -203,6 +203,8 @@ TEST(Recipe, ValuesAreChecked) {
   expect_error(phase_with(R"("insert_layers": [])"), "phases[0].insert_layers", "list");
   expect_error(phase_with(R"("insert_layers": [3, 2])"), "phases[0].insert_layers", "ascending");
   expect_error(phase_with(R"("insert_layers": [-1])"), "phases[0].insert_layers", "0 to 1024");
+  expect_error(phase_with(R"("router_layers": [])"), "phases[0].router_layers", "list");
+  expect_error(phase_with(R"("router_layers": [3, 2])"), "phases[0].router_layers", "ascending");
   expect_error(phase_with(R"("accumulate": -1)"), "phases[0].accumulate", "is -1");
   expect_error(phase_with(R"("accumulate": 1.5)"), "phases[0].accumulate", "is 1.5");
   expect_error(phase_with(R"("aux_loss": "INFO")"), "phases[0].aux_loss", "INFONCE_DECOUPLE");
@@ -231,6 +233,8 @@ TEST(Recipe, ValuesAreChecked) {
                "phases[0].learning_rate", "missing");
   expect_error(recipe_with(R"("defaults": {"insert_layers": [1]}, "phases": [{"name": "a"}])"),
                "defaults.insert_layers", "every phase");
+  expect_error(recipe_with(R"("defaults": {"router_layers": [1]}, "phases": [{"name": "a"}])"),
+               "defaults.router_layers", "every phase");
   expect_error(recipe_with(R"("defaults": {"steps": 0}, "phases": [{"name": "a"}])"),
                "defaults.steps", "is 0");
   const std::string start = R"({"tokenizer": "t", "phases": [], "model": {"layers": 4,

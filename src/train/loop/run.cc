@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -166,7 +167,7 @@ class TrainingRun {
     }
     MSA_ASSIGN(RunState stored, read_state(*newest));
     const size_t begun = std::min(stored.phase_recipes.size(), recipe_.phases.size());
-    for (size_t i = 0; i < begun; ++i) MSA_TRY(insert_layers(i));
+    for (size_t i = 0; i < begun; ++i) MSA_TRY(reshape(i));
     MSA_TRY(check_belongs(*newest, stored));
     state_ = std::move(stored);
     if (state_.phase_step > 0) begin_negatives();
@@ -183,6 +184,7 @@ class TrainingRun {
   // Whether all layers that phases refer to will be there.
   Result<void> check_places() const {
     size_t layers = model_.config().layers;
+    std::vector<int> routers = model_.config().msa.router_layers;
     for (size_t i = 0; i < recipe_.phases.size(); ++i) {
       const std::vector<size_t>& places = recipe_.phases[i].insert_layers;
       if (!places.empty() && places.back() > layers)
@@ -193,18 +195,31 @@ class TrainingRun {
                 "give numbers from 0 to {}",
                 recipe_.file.string(), i, places.back(), layers, layers)};
       layers += places.size();
+      for (int& router : routers)
+        router += static_cast<int>(std::ranges::count_if(
+            places, [before = static_cast<size_t>(router)](size_t p) { return p <= before; }));
+      const std::vector<size_t>& kept = recipe_.phases[i].router_layers;
+      for (const size_t layer : kept)
+        if (std::ranges::find(routers, static_cast<int>(layer)) == routers.end())
+          return Error{Code::invalid_argument,
+                       fmt::format("{}: \"phases[{}].router_layers\" has {}, and the layers that "
+                                   "route by then are {}; choose some of these",
+                                   recipe_.file.string(), i, layer, fmt::join(routers, ", "))};
+      if (!kept.empty()) routers.assign(kept.begin(), kept.end());
     }
     return {};
   }
 
-  // What phase `number` adds to the model before its first step.
-  Result<void> insert_layers(size_t number) {
+  // What phase `number` makes of the model before its first step.
+  Result<void> reshape(size_t number) {
     const Phase& one = recipe_.phases[number];
-    if (one.insert_layers.empty()) return {};
-    if (Result<void> done = model_.insert_layers(one.insert_layers); !done)
-      return Error{done.error().code,
-                   fmt::format("{}: \"phases[{}].insert_layers\": {}", recipe_.file.string(),
-                               number, done.error().message)};
+    if (one.insert_layers.empty() && one.router_layers.empty()) return {};
+    Result<void> done;
+    if (!one.insert_layers.empty()) done = model_.insert_layers(one.insert_layers);
+    if (done && !one.router_layers.empty()) done = model_.keep_routers(one.router_layers);
+    if (!done)
+      return Error{done.error().code, fmt::format("{}: \"phases[{}]\": {}", recipe_.file.string(),
+                                                  number, done.error().message)};
     optimizer_.follow(model_.parameters());
     state_.model_config = write_config(model_.config(), "float32");
     return {};
@@ -310,7 +325,7 @@ class TrainingRun {
 
   Result<void> run_phase() {
     const Phase& now = phase();
-    if (state_.phase_step == 0) MSA_TRY(insert_layers(state_.phase));
+    if (state_.phase_step == 0) MSA_TRY(reshape(state_.phase));
     MSA_ASSIGN(std::unique_ptr<Batcher> batcher, batcher_of_phase(state_.phase));
     if (!state_.batcher.empty()) MSA_TRY(batcher->restore(state_.batcher));
     Prefetcher batches(std::move(batcher), kBatchesAhead);

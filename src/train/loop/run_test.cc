@@ -51,6 +51,13 @@ class FakeModel final : public Model {
       parameters_.insert(parameters_.begin() + 2, {"layer " + std::to_string(config_.layers),
                                                    torch::zeros({3}).set_requires_grad(true)});
     }
+    config_.msa.router_layers = {1, static_cast<int>(config_.layers) - 1};
+    return {};
+  }
+  // One of their vectors goes.
+  Result<void> keep_routers(std::span<const size_t> layers) override {
+    config_.msa.router_layers.assign(layers.begin(), layers.end());
+    parameters_.erase(parameters_.begin() + 2);
     return {};
   }
 
@@ -323,6 +330,41 @@ TEST_F(TrainingRunTest, ResumesBeforeAndAfterLayersAreInserted) {
   const Result<TrainOutcome> done = run(third, again);
   ASSERT_TRUE(done.ok()) << done.error().message;
   EXPECT_EQ(done->steps, 17u);
+}
+
+TEST_F(TrainingRunTest, ResumesBeforeAndAfterRoutersAreDropped) {
+  recipe_.phases[0].insert_layers = {0, 1, 2};
+  recipe_.phases[1].router_layers = {3};
+  FakeModel whole;
+  whole.changeable_config().msa.router_layers = {0, 1};
+  ASSERT_TRUE(run(whole, options("whole")).ok());
+  EXPECT_EQ(whole.config().msa.router_layers, std::vector<int>{3});
+  for (uint64_t stop = 5; stop <= 10; ++stop) {
+    const std::string out = "stopped" + std::to_string(stop);
+    FakeModel first, second;
+    first.changeable_config().msa.router_layers = {0, 1};
+    second.changeable_config().msa.router_layers = {0, 1};
+    ASSERT_TRUE(run(first, options(out.c_str(), stop)).ok());
+    EXPECT_EQ(first.parameters().size(), stop <= 7 ? 6u : 5u) << stop;
+    TrainOptions again = options(out.c_str());
+    again.resume = true;
+    const Result<TrainOutcome> resumed = run(second, again);
+    ASSERT_TRUE(resumed.ok()) << resumed.error().message;
+    EXPECT_EQ(second.config().msa.router_layers, std::vector<int>{3});
+    EXPECT_EQ(tensors_of(folder_ / out), tensors_of(folder_ / "whole")) << stop;
+  }
+}
+
+TEST_F(TrainingRunTest, RouterLayersAreCheckedBeforeTheFirstStep) {
+  recipe_.phases[0].insert_layers = {1};
+  recipe_.phases[1].router_layers = {1};
+  FakeModel model;
+  const Result<TrainOutcome> outcome = run(model, options("out"));
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.error().message,
+              testing::AllOf(HasSubstr("recipe.json"), HasSubstr("phases[1].router_layers"),
+                             HasSubstr("has 1"), HasSubstr("by then are 2")));
+  EXPECT_TRUE(model.asked.empty());
 }
 
 TEST_F(TrainingRunTest, PlacesOfLayersAreCheckedBeforeTheFirstStep) {

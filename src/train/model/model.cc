@@ -206,6 +206,15 @@ class TorchModel final : public Model {
     });
   }
 
+  Result<void> keep_routers(std::span<const size_t> layers) override {
+    return guarded("router layers", [&]() -> Result<void> {
+      MSA_ASSIGN(auto fewer, parameters_.with_routers(config_, layers));
+      parameters_ = std::move(fewer.first);
+      config_ = std::move(fewer.second);
+      return {};
+    });
+  }
+
   Result<StepResult> step(const Batch& batch, const StepOptions& options) override {
     return guarded("training step", [&] { return run_step(batch, options); });
   }

@@ -85,6 +85,10 @@ class Model {
   // Places that are none, and shapes that are too large, are errors and change nothing.
   virtual Result<void> insert_layers(std::span<const size_t> places) = 0;
 
+  // Lets only `layers` route, ascending and some of those that do. The others lose their routers,
+  // and what they attended to in the memory. Others, or none, are errors and change nothing.
+  virtual Result<void> keep_routers(std::span<const size_t> layers) = 0;
+
   // Forward and losses of one batch (spec: stage 1 and 2 under teacher forcing).
   virtual Result<StepResult> step(const Batch& batch, const StepOptions& options) = 0;
   // The same, without gradients: logits of every query token [Tq, vocabulary] float32, and per

@@ -263,6 +263,41 @@ TEST(Model, InsertedLayersChangeNothingAndLearn) {
   EXPECT_EQ(model->config().layers, config.layers + places.size());
 }
 
+TEST(Model, DroppedRoutersRouteNoMore) {
+  const Batch batch = random_batch({}, 15);
+  const auto model = small_model();
+  const std::vector<int> routers = model->config().msa.router_layers;
+  ASSERT_GE(routers.size(), 2u);
+  const auto before = model->trace(batch, exact());
+  ASSERT_TRUE(before.ok()) << before.error().message;
+  const std::map<std::string, Tensor> known(model->parameters().begin(), model->parameters().end());
+
+  // What cannot be done changes nothing.
+  for (const std::vector<size_t>& wrong :
+       {std::vector<size_t>{}, {model->config().layers}, {static_cast<size_t>(routers[0]) + 100}})
+    EXPECT_FALSE(model->keep_routers(wrong).ok());
+  EXPECT_EQ(model->config().msa.router_layers, routers);
+
+  const std::vector<size_t> last = {static_cast<size_t>(routers.back())};
+  const Result<void> kept = model->keep_routers(last);
+  ASSERT_TRUE(kept.ok()) << kept.error().message;
+  EXPECT_EQ(model->config().msa.router_layers, std::vector<int>{routers.back()});
+  size_t left = 0;
+  for (const auto& [name, tensor] : model->parameters()) {
+    EXPECT_TRUE(tensor.is_same(known.at(name))) << name;
+    left += name.find("router_") != std::string::npos;
+  }
+  EXPECT_EQ(left, 2u);
+  EXPECT_EQ(model->parameters().size(), known.size() - 2 * (routers.size() - 1));
+  const auto after = model->trace(batch, exact());
+  ASSERT_TRUE(after.ok()) << after.error().message;
+  ASSERT_EQ(after->layers.size(), 1u);
+  EXPECT_EQ(after->layers[0].layer, routers.back());
+  EXPECT_FALSE(torch::equal(after->logits, before->logits));
+  ASSERT_TRUE(model->insert_layers(std::vector<size_t>{0}).ok());
+  EXPECT_EQ(model->config().msa.router_layers, std::vector<int>{routers.back() + 1});
+}
+
 // The router learns from the auxiliary loss only.
 TEST(Model, RouterLearnsFromTheAuxiliaryLossOnly) {
   const Batch batch = random_batch({}, 14);

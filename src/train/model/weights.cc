@@ -1,6 +1,7 @@
 #include "train/model/weights.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cassert>
@@ -180,6 +181,25 @@ Result<std::pair<Parameters, ModelConfig>> Parameters::with_layers(
                                                    : values.detach().clone());
   }
   return std::pair{std::move(parameters), std::move(deeper)};
+}
+
+Result<std::pair<Parameters, ModelConfig>> Parameters::with_routers(
+    const ModelConfig& config, std::span<const size_t> layers) const {
+  ModelConfig fewer = config;
+  fewer.msa.router_layers.assign(layers.begin(), layers.end());
+  for (const size_t layer : layers)
+    if (!config.msa.is_router_layer(layer))
+      return Error{Code::invalid_argument,
+                   fmt::format("router layers: {} is not one of the model's, which are {}; choose "
+                               "some of these",
+                               layer, fmt::join(config.msa.router_layers, ", "))};
+  // What could not be read back is not built.
+  Result<ModelConfig> checked = parse_config(write_config(fewer, "float32"), "router layers");
+  if (!checked) return Error{Code::invalid_argument, std::move(checked).error().message};
+  Parameters parameters;
+  for (const ExpectedTensor& tensor : expected_tensors(fewer))
+    parameters.add(tensor.name, at(tensor.name));
+  return std::pair{std::move(parameters), std::move(fewer)};
 }
 
 StepWeights step_weights(const Parameters& parameters, const ModelConfig& config,

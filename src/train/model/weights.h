@@ -34,6 +34,10 @@ class Parameters {
   // matrices of zeros. All other tensors are shared with this object.
   Result<std::pair<Parameters, ModelConfig>> with_layers(const ModelConfig& config,
                                                          std::span<const size_t> places) const;
+  // Those of a model in which only `layers`, some of the router layers of `config`, route: without
+  // the router matrices of the others. All tensors are shared with this object.
+  Result<std::pair<Parameters, ModelConfig>> with_routers(const ModelConfig& config,
+                                                          std::span<const size_t> layers) const;
 
  private:
   void add(std::string name, torch::Tensor values);
