@@ -333,6 +333,8 @@ Result<Phase> read_phase(const JsonSection& section, size_t top_k, const std::st
              read_layers(section, "insert_layers", "a new layer goes before each of these"));
   MSA_ASSIGN(phase.router_layers,
              read_layers(section, "router_layers", "only these route from then on"));
+  if (std::ranges::adjacent_find(phase.router_layers) != phase.router_layers.end())
+    return section.error("router_layers", "names a layer twice", "give each once");
   MSA_ASSIGN(phase.steps, section.whole("steps", 1, kMaxLength, 0));
   MSA_ASSIGN(phase.tokens, section.whole("tokens", 1, kMaxLength, 0));
   if ((phase.steps == 0) == (phase.tokens == 0))

@@ -70,6 +70,7 @@ TEST(Recipe, ReadsEverything) {
                  "settings": {"hops": 2, "kind": "mixed", "strict": true}},
                 {"file": "x.jsonl", "weight": 1, "reading_share": 0.75}]},
       {"name": "main", "tokens": 500000, "continue": true, "top_k": [1, 2, 4],
+       "insert_layers": [3, 6, 6], "router_layers": [5, 7],
        "data": [{"task": "needle"}]}]})");
   ASSERT_TRUE(read.ok()) << read.error().message;
   const Recipe& r = *read;
@@ -136,7 +137,10 @@ TEST(Recipe, ReadsEverything) {
   EXPECT_EQ(one.data[0].reading_share, std::nullopt);
   EXPECT_EQ(one.data[1].file, "/work/recipes/x.jsonl");
   EXPECT_EQ(one.data[1].reading_share, 0.75);
+  EXPECT_TRUE(one.insert_layers.empty() && one.router_layers.empty());
   const Phase& two = r.phases[1];
+  EXPECT_THAT(two.insert_layers, ElementsAre(3, 6, 6));
+  EXPECT_THAT(two.router_layers, ElementsAre(5, 7));
   EXPECT_EQ(two.optimizer, OptimizerKind::adamw);
   EXPECT_EQ(two.negatives, 0u);
   EXPECT_EQ(two.tokens, 500'000u);
@@ -205,6 +209,7 @@ TEST(Recipe, ValuesAreChecked) {
   expect_error(phase_with(R"("insert_layers": [-1])"), "phases[0].insert_layers", "0 to 1024");
   expect_error(phase_with(R"("router_layers": [])"), "phases[0].router_layers", "list");
   expect_error(phase_with(R"("router_layers": [3, 2])"), "phases[0].router_layers", "ascending");
+  expect_error(phase_with(R"("router_layers": [3, 3])"), "phases[0].router_layers", "twice");
   expect_error(phase_with(R"("accumulate": -1)"), "phases[0].accumulate", "is -1");
   expect_error(phase_with(R"("accumulate": 1.5)"), "phases[0].accumulate", "is 1.5");
   expect_error(phase_with(R"("aux_loss": "INFO")"), "phases[0].aux_loss", "INFONCE_DECOUPLE");
