@@ -82,7 +82,7 @@ struct BatchOptions {
   float number_weight = 1, answer_weight = 1, text_weight = 0;
   float document_weight = 0;  // language modelling of the documents themselves
   // Share of tokens given to sequences of random tokens that are repeated, labelled (kind text,
-  // weight 1) in the second half: the exercise that starts copying.
+  // weight 1) from where in the second half that is sure: the exercise that starts copying.
   double repeat_share = 0;
   size_t repeat_tokens = 64;  // of one such half
   // A sequence's tokens are drawn from at most so many, from 2 on, so that the token before does

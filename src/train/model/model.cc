@@ -7,6 +7,7 @@
 #include <cmath>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "train/model/forward.h"
@@ -198,21 +199,12 @@ class TorchModel final : public Model {
   }
   void to(torch::Device device) override { parameters_.to(device); }
   Result<void> insert_layers(std::span<const size_t> places) override {
-    return guarded("new layers", [&]() -> Result<void> {
-      MSA_ASSIGN(auto deeper, parameters_.with_layers(config_, places));
-      parameters_ = std::move(deeper.first);
-      config_ = std::move(deeper.second);
-      return {};
-    });
+    return guarded("new layers", [&] { return become(parameters_.with_layers(config_, places)); });
   }
 
   Result<void> keep_routers(std::span<const size_t> layers) override {
-    return guarded("router layers", [&]() -> Result<void> {
-      MSA_ASSIGN(auto fewer, parameters_.with_routers(config_, layers));
-      parameters_ = std::move(fewer.first);
-      config_ = std::move(fewer.second);
-      return {};
-    });
+    return guarded("router layers",
+                   [&] { return become(parameters_.with_routers(config_, layers)); });
   }
 
   Result<StepResult> step(const Batch& batch, const StepOptions& options) override {
@@ -234,6 +226,12 @@ class TorchModel final : public Model {
   }
 
  private:
+  Result<void> become(Result<std::pair<Parameters, ModelConfig>> other) {
+    MSA_TRY(other);
+    std::tie(parameters_, config_) = *std::move(other);
+    return {};
+  }
+
   torch::Device device() const { return parameters_.all().front().second.device(); }
 
   Result<void> check(const StepOptions& options) const {
