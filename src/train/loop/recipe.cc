@@ -20,6 +20,7 @@ constexpr uint64_t kMaxCount = 1u << 30;
 constexpr uint64_t kMaxLength = uint64_t{1} << 50;
 constexpr size_t kMaxPhases = 1000, kMaxEntries = 1000;
 constexpr size_t kMaxTopK = 65536;
+constexpr size_t kMaxChunk = 65536;
 constexpr size_t kMaxLayers = 1024;
 constexpr uint64_t kMaxNegatives = 1u << 20;
 constexpr double kMaxWeight = 1e6;
@@ -34,27 +35,13 @@ const std::vector<std::string_view> kShapeKeys = {
     "rms_norm_eps",    "max_positions", "tied_embeddings", "vocabulary",  "decouple_router",
     "head_reduce",     "query_reduce",  "chunk_reduce",    "aux_loss",    "temperature",
     "skip_handed_over"};
-const std::vector<std::string_view> kPhaseKeys = {"name",
-                                                  "insert_layers",
-                                                  "router_layers",
-                                                  "steps",
-                                                  "tokens",
-                                                  "learning_rate",
-                                                  "continue",
-                                                  "schedule",
-                                                  "optimizer",
-                                                  "head_norm_rate",
-                                                  "embedding_rate",
-                                                  "lm_weight",
-                                                  "aux_weight",
-                                                  "aux_loss",
-                                                  "include_positives",
-                                                  "top_k",
-                                                  "negatives",
-                                                  "accumulate",
-                                                  "checkpoint_activations",
-                                                  "batch",
-                                                  "data"};
+const std::vector<std::string_view> kPhaseKeys = {
+    "name",      "insert_layers", "router_layers",  "chunk_size",
+    "steps",     "tokens",        "learning_rate",  "continue",
+    "schedule",  "optimizer",     "head_norm_rate", "embedding_rate",
+    "lm_weight", "aux_weight",    "aux_loss",       "include_positives",
+    "top_k",     "negatives",     "accumulate",     "checkpoint_activations",
+    "batch",     "data"};
 const std::vector<std::string_view> kScheduleKeys = {"kind", "warmup_steps", "final_share"};
 const std::vector<std::string_view> kBatchKeys = {"documents",
                                                   "tokens",
@@ -159,7 +146,7 @@ Result<ModelConfig> read_shape(const JsonSection& model) {
   MSA_ASSIGN(shape.vocabulary, model.whole("vocabulary", 0, 1u << 24, 0));
   MsaConfig& msa = shape.msa;
   MSA_ASSIGN(msa.router_layers, read_router_layers(model, shape.layers));
-  MSA_ASSIGN(msa.chunk_size, model.whole("chunk_size", 1, 65536, msa.chunk_size));
+  MSA_ASSIGN(msa.chunk_size, model.whole("chunk_size", 1, kMaxChunk, msa.chunk_size));
   MSA_ASSIGN(msa.top_k, model.whole("top_k", 1, kMaxTopK, msa.top_k));
   MSA_ASSIGN(msa.decouple_router, model.flag("decouple_router", true));
   MSA_ASSIGN(msa.head_reduce,
@@ -335,6 +322,7 @@ Result<Phase> read_phase(const JsonSection& section, size_t top_k, const std::st
              read_layers(section, "router_layers", "only these route from then on"));
   if (std::ranges::adjacent_find(phase.router_layers) != phase.router_layers.end())
     return section.error("router_layers", "names a layer twice", "give each once");
+  MSA_ASSIGN(phase.chunk_size, section.whole("chunk_size", 1, kMaxChunk, 0));
   MSA_ASSIGN(phase.steps, section.whole("steps", 1, kMaxLength, 0));
   MSA_ASSIGN(phase.tokens, section.whole("tokens", 1, kMaxLength, 0));
   if ((phase.steps == 0) == (phase.tokens == 0))
@@ -428,7 +416,7 @@ Result<void> read_phases(const Json& root, const JsonSection& top, size_t top_k,
   if (defaults) {
     const JsonSection section(recipe.file, "defaults", *defaults);
     MSA_TRY(section.check_keys(kPhaseKeys));
-    for (const char* key : {"insert_layers", "router_layers"})
+    for (const char* key : {"insert_layers", "router_layers", "chunk_size"})
       if (section.has(key))
         return section.error(key, "would be done in every phase",
                              "give it in the phase that it is for");

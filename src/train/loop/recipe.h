@@ -43,6 +43,7 @@ struct Phase {
   std::string name;
   std::vector<size_t> insert_layers;  // Model::insert_layers() before the first step
   std::vector<size_t> router_layers;  // then Model::keep_routers(); none: those of before
+  size_t chunk_size = 0;              // then Model::pool_by(); 0: as before
   uint64_t steps = 0, tokens = 0;     // how long: one of the two is not 0
   double learning_rate = 0;           // the peak
   double start_rate = 0;              // where the warm-up starts

@@ -70,7 +70,7 @@ TEST(Recipe, ReadsEverything) {
                  "settings": {"hops": 2, "kind": "mixed", "strict": true}},
                 {"file": "x.jsonl", "weight": 1, "reading_share": 0.75}]},
       {"name": "main", "tokens": 500000, "continue": true, "top_k": [1, 2, 4],
-       "insert_layers": [3, 6, 6], "router_layers": [5, 7],
+       "insert_layers": [3, 6, 6], "router_layers": [5, 7], "chunk_size": 16,
        "data": [{"task": "needle"}]}]})");
   ASSERT_TRUE(read.ok()) << read.error().message;
   const Recipe& r = *read;
@@ -141,6 +141,8 @@ TEST(Recipe, ReadsEverything) {
   const Phase& two = r.phases[1];
   EXPECT_THAT(two.insert_layers, ElementsAre(3, 6, 6));
   EXPECT_THAT(two.router_layers, ElementsAre(5, 7));
+  EXPECT_EQ(one.chunk_size, 0u);
+  EXPECT_EQ(two.chunk_size, 16u);
   EXPECT_EQ(two.optimizer, OptimizerKind::adamw);
   EXPECT_EQ(two.negatives, 0u);
   EXPECT_EQ(two.tokens, 500'000u);
@@ -210,6 +212,7 @@ TEST(Recipe, ValuesAreChecked) {
   expect_error(phase_with(R"("router_layers": [])"), "phases[0].router_layers", "list");
   expect_error(phase_with(R"("router_layers": [3, 2])"), "phases[0].router_layers", "ascending");
   expect_error(phase_with(R"("router_layers": [3, 3])"), "phases[0].router_layers", "twice");
+  expect_error(phase_with(R"("chunk_size": 0)"), "phases[0].chunk_size", "from 1 to");
   expect_error(phase_with(R"("accumulate": -1)"), "phases[0].accumulate", "is -1");
   expect_error(phase_with(R"("accumulate": 1.5)"), "phases[0].accumulate", "is 1.5");
   expect_error(phase_with(R"("aux_loss": "INFO")"), "phases[0].aux_loss", "INFONCE_DECOUPLE");
@@ -240,6 +243,8 @@ TEST(Recipe, ValuesAreChecked) {
                "defaults.insert_layers", "every phase");
   expect_error(recipe_with(R"("defaults": {"router_layers": [1]}, "phases": [{"name": "a"}])"),
                "defaults.router_layers", "every phase");
+  expect_error(recipe_with(R"("defaults": {"chunk_size": 8}, "phases": [{"name": "a"}])"),
+               "defaults.chunk_size", "every phase");
   expect_error(recipe_with(R"("defaults": {"steps": 0}, "phases": [{"name": "a"}])"),
                "defaults.steps", "is 0");
   const std::string start = R"({"tokenizer": "t", "phases": [], "model": {"layers": 4,

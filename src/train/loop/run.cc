@@ -213,13 +213,14 @@ class TrainingRun {
   // What phase `number` makes of the model before its first step.
   Result<void> reshape(size_t number) {
     const Phase& one = recipe_.phases[number];
-    if (one.insert_layers.empty() && one.router_layers.empty()) return {};
+    if (one.insert_layers.empty() && one.router_layers.empty() && one.chunk_size == 0) return {};
     Result<void> done;
     if (!one.insert_layers.empty()) done = model_.insert_layers(one.insert_layers);
     if (done && !one.router_layers.empty()) done = model_.keep_routers(one.router_layers);
     if (!done)
       return Error{done.error().code, fmt::format("{}: \"phases[{}]\": {}", recipe_.file.string(),
                                                   number, done.error().message)};
+    if (one.chunk_size > 0) model_.pool_by(one.chunk_size);
     optimizer_.follow(model_.parameters());
     state_.model_config = write_config(model_.config(), "float32");
     return {};

@@ -60,6 +60,7 @@ class FakeModel final : public Model {
     parameters_.erase(parameters_.begin() + 2);
     return {};
   }
+  void pool_by(size_t chunk_size) override { config_.msa.chunk_size = chunk_size; }
 
   Result<StepResult> step(const Batch& batch, const StepOptions& options) override {
     const TokenId token = batch.doc_tokens.front();
@@ -351,6 +352,27 @@ TEST_F(TrainingRunTest, ResumesBeforeAndAfterRoutersAreDropped) {
     const Result<TrainOutcome> resumed = run(second, again);
     ASSERT_TRUE(resumed.ok()) << resumed.error().message;
     EXPECT_EQ(second.config().msa.router_layers, std::vector<int>{3});
+    EXPECT_EQ(tensors_of(folder_ / out), tensors_of(folder_ / "whole")) << stop;
+  }
+}
+
+TEST_F(TrainingRunTest, ResumesBeforeAndAfterTheChunkSizeChanges) {
+  recipe_.phases[1].chunk_size = 16;
+  FakeModel whole;
+  const size_t before = whole.config().msa.chunk_size;
+  ASSERT_NE(before, 16u);
+  ASSERT_TRUE(run(whole, options("whole")).ok());
+  EXPECT_EQ(whole.config().msa.chunk_size, 16u);
+  for (uint64_t stop = 5; stop <= 10; ++stop) {
+    const std::string out = "stopped" + std::to_string(stop);
+    FakeModel first, second;
+    ASSERT_TRUE(run(first, options(out.c_str(), stop)).ok());
+    EXPECT_EQ(first.config().msa.chunk_size, stop <= 7 ? before : 16) << stop;
+    TrainOptions again = options(out.c_str());
+    again.resume = true;
+    const Result<TrainOutcome> resumed = run(second, again);
+    ASSERT_TRUE(resumed.ok()) << resumed.error().message;
+    EXPECT_EQ(second.config().msa.chunk_size, 16u);
     EXPECT_EQ(tensors_of(folder_ / out), tensors_of(folder_ / "whole")) << stop;
   }
 }

@@ -206,6 +206,7 @@ class TorchModel final : public Model {
     return guarded("router layers",
                    [&] { return become(parameters_.with_routers(config_, layers)); });
   }
+  void pool_by(size_t chunk_size) override { config_.msa.chunk_size = chunk_size; }
 
   Result<StepResult> step(const Batch& batch, const StepOptions& options) override {
     return guarded("training step", [&] { return run_step(batch, options); });

@@ -89,6 +89,9 @@ class Model {
   // and what they attended to in the memory. Others, or none, are errors and change nothing.
   virtual Result<void> keep_routers(std::span<const size_t> layers) = 0;
 
+  // Pools documents in chunks of so many tokens (MsaConfig::chunk_size) from now on; at least 1.
+  virtual void pool_by(size_t chunk_size) = 0;
+
   // Forward and losses of one batch (spec: stage 1 and 2 under teacher forcing).
   virtual Result<StepResult> step(const Batch& batch, const StepOptions& options) = 0;
   // The same, without gradients: logits of every query token [Tq, vocabulary] float32, and per

@@ -298,6 +298,23 @@ TEST(Model, DroppedRoutersRouteNoMore) {
   EXPECT_EQ(model->config().msa.router_layers, std::vector<int>{routers.back() + 1});
 }
 
+// As a model of that chunk size from the start.
+TEST(Model, PoolsByAnotherSizeFromThenOn) {
+  const Batch batch = random_batch({}, 15);
+  const auto model = small_model();
+  const auto before = model->trace(batch, exact());
+  ASSERT_TRUE(before.ok()) << before.error().message;
+  model->pool_by(3);
+  EXPECT_EQ(model->config().msa.chunk_size, 3u);
+  ModelConfig config = small_model()->config();
+  config.msa.chunk_size = 3;
+  const auto other = small_model(config);
+  const auto after = model->trace(batch, exact()), expected = other->trace(batch, exact());
+  ASSERT_TRUE(after.ok() && expected.ok());
+  EXPECT_TRUE(torch::equal(after->logits, expected->logits));
+  EXPECT_FALSE(torch::equal(after->logits, before->logits));
+}
+
 // The router learns from the auxiliary loss only.
 TEST(Model, RouterLearnsFromTheAuxiliaryLossOnly) {
   const Batch batch = random_batch({}, 14);
